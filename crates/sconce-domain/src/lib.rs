@@ -1,0 +1,13 @@
+//! The words Sconce is told in: ids, units, requests, messages. No logic, no serde.
+
+mod ids;
+mod message;
+mod outcome;
+mod sampling;
+mod units;
+
+pub use ids::{BlockId, RequestId, SequenceId, TenantId, TokenId};
+pub use message::{Message, Role};
+pub use outcome::{Draw, FinishReason, TokenLogprob, TokenLogprobs, Usage};
+pub use sampling::{Penalties, Sampling, Truncation};
+pub use units::{BlockCount, BlockSize, TokenCount};

@@ -1,0 +1,52 @@
+//! What comes back: drawn tokens, why an answer ended, what it used.
+
+use crate::{TokenCount, TokenId};
+
+/// A token drawn for a sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draw {
+    /// The token.
+    pub token: TokenId,
+    /// Its log-probability and its rivals', if they were asked for.
+    pub logprobs: Option<TokenLogprobs>,
+}
+
+/// A token and the natural logarithm of its probability, before temperature and truncation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenLogprob {
+    /// The token.
+    pub token: TokenId,
+    /// Natural logarithm of its probability in the model's own distribution.
+    pub logprob: f32,
+}
+
+/// The drawn token's log-probability and the most likely tokens at its position.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprobs {
+    /// The token that was drawn.
+    pub chosen: TokenLogprob,
+    /// The most likely tokens, the likeliest first; the drawn one is among them only by merit.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FinishReason {
+    /// The model said so, or a stop string was reached.
+    Stop,
+    /// The token limit or the context's end was reached.
+    Length,
+    /// The device failed; the text so far is not a whole answer.
+    Failed,
+}
+
+/// Tokens a request was charged with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt: TokenCount,
+    /// Tokens of the prompt that were found in the cache.
+    pub cached: TokenCount,
+    /// Tokens generated, over all answers.
+    pub completion: TokenCount,
+}

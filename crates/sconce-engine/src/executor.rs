@@ -1,0 +1,56 @@
+//! The port to a device. Owned by the engine, implemented by the model crate.
+
+use sconce_domain::{BlockId, Draw, Sampling, TokenCount, TokenId};
+
+/// Runs one planned step on a device.
+pub trait Executor {
+    /// What can go wrong on the device. The step's sequences then end as failed.
+    type Error: std::error::Error;
+
+    /// Computes every chunk of `step` in one ragged batch, writing keys and values into the
+    /// chunks' blocks, and draws a token for each chunk that asks for one.
+    ///
+    /// Returns one outcome for each chunk, in order.
+    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Sampled>, Self::Error>;
+}
+
+/// What one step computes. The chunks belong to different sequences.
+#[derive(Debug)]
+pub struct Step<'a> {
+    /// One chunk for each sequence in the step.
+    pub chunks: Vec<StepChunk<'a>>,
+}
+
+/// Consecutive tokens of one sequence, to be computed in this step.
+#[derive(Debug)]
+pub struct StepChunk<'a> {
+    /// The tokens; never empty.
+    pub tokens: &'a [TokenId],
+    /// The position of the first of them. All earlier positions are in the cache already.
+    pub start: TokenCount,
+    /// The sequence's blocks, enough for `start + tokens.len()` positions. Position `p` lives in
+    /// slot `p % block_size` of block `blocks[p / block_size]`.
+    pub blocks: &'a [BlockId],
+    /// How to draw the next token, if the chunk reaches the last known token.
+    pub draw: Option<DrawRequest<'a>>,
+}
+
+/// What a draw depends on besides the logits.
+#[derive(Debug, Clone, Copy)]
+pub struct DrawRequest<'a> {
+    /// The sequence's own rules.
+    pub sampling: &'a Sampling,
+    /// The tokens the client sent.
+    pub prompt: &'a [TokenId],
+    /// The tokens drawn so far.
+    pub generated: &'a [TokenId],
+}
+
+/// The outcome of one chunk.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sampled {
+    /// The chunk did not reach the last known token, so there was nothing to draw.
+    Nothing,
+    /// The next token.
+    Token(Draw),
+}

@@ -1,0 +1,59 @@
+//! What the engine is told and what it tells. Both enums are closed.
+
+use std::sync::Arc;
+
+use sconce_domain::{
+    Draw, FinishReason, Sampling, SequenceId, TenantId, TokenCount, TokenId,
+};
+
+/// A wish from outside. Commands apply between steps, never within one.
+#[derive(Debug)]
+pub enum Command {
+    /// Begin a sequence.
+    Start(NewSequence),
+    /// Forget a sequence and free what it holds. Unknown and ended sequences are ignored.
+    Cancel(SequenceId),
+}
+
+/// A sequence to begin.
+#[derive(Debug)]
+pub struct NewSequence {
+    /// Its name, never used before.
+    pub id: SequenceId,
+    /// Whose cached prefixes it may share.
+    pub tenant: TenantId,
+    /// The tokens to continue; never empty.
+    pub prompt: Vec<TokenId>,
+    /// How to draw.
+    pub sampling: Sampling,
+    /// Ends the answer with `FinishReason::Length` after this many tokens; at least one.
+    pub generated_max: TokenCount,
+    /// Tokens that end the answer with `FinishReason::Stop`. They are not part of it.
+    pub stop_tokens: Arc<[TokenId]>,
+}
+
+/// Something that happened to a sequence in a step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Its first chunk was planned; this much of the prompt was found in the cache.
+    Started {
+        /// The sequence.
+        sequence: SequenceId,
+        /// Tokens of the prompt that need not be computed.
+        cached: TokenCount,
+    },
+    /// The next token of its answer.
+    Token {
+        /// The sequence.
+        sequence: SequenceId,
+        /// The token.
+        draw: Draw,
+    },
+    /// It ended, and holds nothing any more. Always its last event.
+    Ended {
+        /// The sequence.
+        sequence: SequenceId,
+        /// Why.
+        reason: FinishReason,
+    },
+}
