@@ -180,7 +180,7 @@ mod tests {
         let path = "crates/sconce-text/src/pre.rs";
         let exceptions = [Exception {
             path,
-            family: "llama",
+            families: &["llama"],
             reason: "a format's name",
         }];
         let check = |text: &str| offenders(&[Source::new(path, text)], &exceptions).len();
