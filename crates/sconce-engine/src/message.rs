@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use sconce_domain::{
-    Draw, FinishReason, Sampling, SequenceId, TenantId, TokenCount, TokenId,
-};
+use sconce_domain::{Draw, FinishReason, Sampling, SequenceId, TenantId, TokenCount, TokenId};
 
 /// A wish from outside. Commands apply between steps, never within one.
 #[derive(Debug)]

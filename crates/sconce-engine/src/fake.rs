@@ -1,0 +1,224 @@
+//! A device that computes nothing but notices everything: the [`Executor`] for tests.
+//!
+//! Its next token is a hash of all tokens so far, so that an answer cannot come out right by
+//! luck: whoever forgets, repeats or mixes up a token gets another answer. And it keeps a shadow
+//! of the KV cache, in which each slot remembers what was written there. Whatever a real device
+//! would read in a step is checked against that, so a wrong block table, a lost or overwritten
+//! block and a prefix reused in the wrong place are found in the step that does it.
+
+use std::collections::BTreeMap;
+
+use sconce_domain::{BlockId, BlockSize, Draw, Sampling, TokenId, TokenLogprob, TokenLogprobs};
+
+use crate::{DrawRequest, Executor, Sampled, Step, StepChunk};
+
+/// The fake device.
+#[derive(Debug)]
+pub struct FakeExecutor {
+    block_size: BlockSize,
+    vocabulary: u32,
+    poison: Option<TokenId>,
+    shadow: BTreeMap<(BlockId, u32), Written>,
+}
+
+/// Why the fake fails: only because it was told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FakeError {
+    /// The step held the token of [`FakeExecutor::failing_on`].
+    #[error("token {} makes the fake device fail, and a chunk of this step holds it", .0.0)]
+    Poisoned(TokenId),
+}
+
+/// What a slot of the cache holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Written {
+    token: TokenId,
+    position: u32,
+    /// Stands for all tokens up to this one.
+    past: Past,
+}
+
+/// A hash of a sequence of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Past(u64);
+
+impl FakeExecutor {
+    /// A device with blocks of `block_size` that draws tokens below `vocabulary`.
+    ///
+    /// # Panics
+    /// If the vocabulary is empty.
+    #[must_use]
+    pub fn new(block_size: BlockSize, vocabulary: u32) -> Self {
+        assert!(vocabulary > 0, "there must be a token to draw");
+        Self {
+            block_size,
+            vocabulary,
+            poison: None,
+            shadow: BTreeMap::new(),
+        }
+    }
+
+    /// Fails each step that computes `poison`, having spoilt what the step was to write. A token
+    /// outside the vocabulary is only ever computed if a prompt holds it.
+    #[must_use]
+    pub fn failing_on(mut self, poison: TokenId) -> Self {
+        self.poison = Some(poison);
+        self
+    }
+
+    fn spoil(&mut self, chunk: &StepChunk<'_>) {
+        for position in self.positions(chunk) {
+            self.shadow.remove(&self.slot(chunk, position));
+        }
+    }
+
+    fn write(&mut self, chunk: &StepChunk<'_>) {
+        let mut past = match chunk.start.0.checked_sub(1) {
+            None => Past::NONE,
+            Some(last) => self.read(chunk, last).past,
+        };
+        for (position, &token) in self.positions(chunk).zip(chunk.tokens) {
+            past = past.then(token);
+            self.shadow.insert(
+                self.slot(chunk, position),
+                Written {
+                    token,
+                    position,
+                    past,
+                },
+            );
+        }
+    }
+
+    /// Reads what attention would, and checks that it is one unbroken sequence of tokens: that
+    /// of the request, where it is known.
+    fn check_what_is_read(&self, chunk: &StepChunk<'_>) {
+        let mut past = Past::NONE;
+        let end = self.positions(chunk).end;
+        let request = chunk.draw.map(|it| (it.prompt, it.generated));
+        if let Some((prompt, generated)) = request {
+            assert_eq!(
+                prompt.len() + generated.len(),
+                end as usize,
+                "a draw is from all tokens"
+            );
+        }
+        for position in 0..end {
+            let written = self.read(chunk, position);
+            past = past.then(written.token);
+            assert_eq!(
+                (written.position, written.past),
+                (position, past),
+                "slot {:?} holds another sequence's past",
+                self.slot(chunk, position)
+            );
+            if let Some((prompt, generated)) = request {
+                let known = prompt.iter().chain(generated).nth(position as usize);
+                assert_eq!(
+                    known,
+                    Some(&written.token),
+                    "position {position} is another token"
+                );
+            }
+        }
+    }
+
+    fn positions(&self, chunk: &StepChunk<'_>) -> std::ops::Range<u32> {
+        assert!(
+            !chunk.tokens.is_empty(),
+            "a chunk computes at least one token"
+        );
+        chunk.start.0..chunk.start.0 + chunk.tokens.len() as u32
+    }
+
+    fn slot(&self, chunk: &StepChunk<'_>, position: u32) -> (BlockId, u32) {
+        let block_tokens = self.block_size.tokens().0;
+        (
+            chunk.blocks[(position / block_tokens) as usize],
+            position % block_tokens,
+        )
+    }
+
+    fn read(&self, chunk: &StepChunk<'_>, position: u32) -> Written {
+        let slot = self.slot(chunk, position);
+        let written = self.shadow.get(&slot).copied();
+        written.unwrap_or_else(|| panic!("slot {slot:?} is read before it is written"))
+    }
+}
+
+impl Executor for FakeExecutor {
+    type Error = FakeError;
+
+    /// # Panics
+    /// If the step would read anything but what its sequences have written.
+    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Sampled>, FakeError> {
+        let mut tokens = step.chunks.iter().flat_map(|it| it.tokens);
+        if let Some(poison) = self.poison
+            && tokens.any(|&it| it == poison)
+        {
+            step.chunks.iter().for_each(|it| self.spoil(it));
+            return Err(FakeError::Poisoned(poison));
+        }
+        // A device writes all chunks before it reads any, so a block that two of them write
+        // shows when the first is read.
+        step.chunks.iter().for_each(|it| self.write(it));
+        step.chunks
+            .iter()
+            .for_each(|it| self.check_what_is_read(it));
+        let sample = |chunk: &StepChunk<'_>| match &chunk.draw {
+            None => Sampled::Nothing,
+            Some(request) => Sampled::Token(draw(request, self.vocabulary)),
+        };
+        Ok(step.chunks.iter().map(sample).collect())
+    }
+}
+
+/// What the fake draws after `prompt` and `generated`, whatever else is in the step.
+///
+/// The seed matters only above temperature zero, and nothing else in the sampling does, except
+/// that log-probabilities are made up if they are asked for.
+#[must_use]
+pub fn draw(request: &DrawRequest<'_>, vocabulary: u32) -> Draw {
+    let all = request.prompt.iter().chain(request.generated);
+    let past = all.fold(Past::NONE, |past, &token| past.then(token));
+    let seed = if request.sampling.temperature > 0.0 {
+        request.sampling.seed
+    } else {
+        0
+    };
+    let token = TokenId((mix(past.0 ^ mix(seed)) % u64::from(vocabulary)) as u32);
+    Draw {
+        token,
+        logprobs: logprobs(request.sampling, token, vocabulary),
+    }
+}
+
+/// Halves the probability from rank to rank, beginning with the token drawn.
+fn logprobs(sampling: &Sampling, chosen: TokenId, vocabulary: u32) -> Option<TokenLogprobs> {
+    let count = u32::from(sampling.logprobs?).min(vocabulary);
+    let ranked = |rank: u32| TokenLogprob {
+        token: TokenId(((u64::from(chosen.0) + u64::from(rank)) % u64::from(vocabulary)) as u32),
+        logprob: -std::f32::consts::LN_2 * (rank + 1) as f32,
+    };
+    Some(TokenLogprobs {
+        chosen: ranked(0),
+        top: (0..count).map(ranked).collect(),
+    })
+}
+
+impl Past {
+    const NONE: Self = Self(0);
+
+    fn then(self, token: TokenId) -> Self {
+        Self(mix(self.0 ^ mix(u64::from(token.0))))
+    }
+}
+
+/// The output function of splitmix64: every bit of the result depends on every bit of `value`.
+/// Source: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators".
+fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    value ^ (value >> 31)
+}

@@ -1,0 +1,326 @@
+//! The blocks, the sequences' tables, and the cache of full blocks.
+
+use std::collections::BTreeMap;
+
+use sconce_domain::{BlockCount, BlockId, BlockSize, SequenceId, TenantId, TokenCount, TokenId};
+
+use crate::KvError;
+use crate::chain::BlockKey;
+
+/// All KV blocks of one device: who holds them and what the free ones still remember.
+///
+/// Only full blocks are shared, and positions are written once, in order: a shared block is
+/// never written.
+#[derive(Debug)]
+pub struct BlockPool {
+    size: BlockSize,
+    blocks: Vec<Block>,
+    /// Free blocks that remember nothing.
+    blank: Vec<BlockId>,
+    /// Where each known content lies.
+    cached: BTreeMap<BlockKey, BlockId>,
+    /// Free blocks that are cached, by the time of their release.
+    idle: BTreeMap<u64, BlockId>,
+    /// Counts releases of blocks: the only clock there is.
+    releases: u64,
+    tables: BTreeMap<SequenceId, Table>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Block {
+    /// Tables it stands in.
+    references: u32,
+    /// Its content's name, if the cache points here.
+    key: Option<BlockKey>,
+    /// Its place in `idle`, while it is there.
+    idle_since: u64,
+}
+
+#[derive(Debug)]
+struct Table {
+    blocks: Vec<BlockId>,
+    /// Blocks at the front that are full and have gone through the cache.
+    sealed: usize,
+    /// The key of the last sealed block, or the tenant's root.
+    tip: BlockKey,
+}
+
+impl BlockPool {
+    /// A pool whose blocks are all blank.
+    #[must_use]
+    pub fn new(size: BlockSize, total: BlockCount) -> Self {
+        Self {
+            size,
+            blocks: vec![Block::default(); total.0 as usize],
+            blank: (0..total.0).rev().map(BlockId).collect(),
+            cached: BTreeMap::new(),
+            idle: BTreeMap::new(),
+            releases: 0,
+            tables: BTreeMap::new(),
+        }
+    }
+
+    /// Opens a table for `sequence` and puts in the longest cached prefix of `known` that ends
+    /// with a full block and leaves at least one token to compute.
+    ///
+    /// Returns the tokens that need not be computed.
+    ///
+    /// # Panics
+    /// If the sequence already has a table.
+    pub fn adopt(
+        &mut self,
+        sequence: SequenceId,
+        tenant: &TenantId,
+        known: &[TokenId],
+    ) -> TokenCount {
+        let mut table = Table {
+            blocks: Vec::new(),
+            sealed: 0,
+            tip: BlockKey::root(tenant),
+        };
+        let adoptable = known.len().saturating_sub(1) / self.block_tokens();
+        for tokens in known.chunks_exact(self.block_tokens()).take(adoptable) {
+            let key = table.tip.child(tokens);
+            let Some(&block) = self.cached.get(&key) else {
+                break;
+            };
+            self.reference(block);
+            table.blocks.push(block);
+            table.tip = key;
+        }
+        table.sealed = table.blocks.len();
+        let adopted = TokenCount(table.sealed as u32 * self.size.tokens().0);
+        let earlier = self.tables.insert(sequence, table);
+        assert!(earlier.is_none(), "{sequence} has a table already");
+        adopted
+    }
+
+    /// Gives `sequence` the blocks that `tokens` tokens need. On error nothing has changed.
+    ///
+    /// # Errors
+    /// [`KvError::Exhausted`] if fewer blocks are free than it lacks.
+    ///
+    /// # Panics
+    /// If the sequence has no table.
+    pub fn grow(&mut self, sequence: SequenceId, tokens: TokenCount) -> Result<(), KvError> {
+        let held = self.table(sequence).len() as u32;
+        let wanted = BlockCount(self.size.blocks_for(tokens).0.saturating_sub(held));
+        let free = self.free();
+        if wanted > free {
+            return Err(KvError::Exhausted {
+                sequence,
+                wanted,
+                free,
+            });
+        }
+        for _ in 0..wanted.0 {
+            let block = self.take_free();
+            self.open_table(sequence).blocks.push(block);
+        }
+        Ok(())
+    }
+
+    /// Enters the blocks that `computed` has newly filled into the cache. `computed` are the
+    /// sequence's tokens from the first on whose keys and values are written.
+    ///
+    /// Where an equal block is cached already, that one stays the cached one and this one stays
+    /// the sequence's own.
+    ///
+    /// # Panics
+    /// If the sequence has no table, or fewer blocks than it has computed.
+    pub fn seal(&mut self, sequence: SequenceId, computed: &[TokenId]) {
+        let block_tokens = self.block_tokens();
+        let table = self.tables.get_mut(&sequence).expect(TABLE_IS_OPEN);
+        for tokens in computed.chunks_exact(block_tokens).skip(table.sealed) {
+            let block = table.blocks[table.sealed];
+            table.tip = table.tip.child(tokens);
+            table.sealed += 1;
+            self.cached.entry(table.tip).or_insert_with(|| {
+                self.blocks[block.0 as usize].key = Some(table.tip);
+                block
+            });
+        }
+    }
+
+    /// Closes the table of `sequence` and drops its references. A sequence without a table is
+    /// left alone.
+    pub fn release(&mut self, sequence: SequenceId) {
+        let Some(table) = self.tables.remove(&sequence) else {
+            return;
+        };
+        // From the end, so that the end is evicted first: a block is of no use without those
+        // before it.
+        for &id in table.blocks.iter().rev() {
+            self.dereference(id);
+        }
+    }
+
+    /// The blocks of `sequence`, in order of position.
+    ///
+    /// # Panics
+    /// If the sequence has no table.
+    #[must_use]
+    pub fn table(&self, sequence: SequenceId) -> &[BlockId] {
+        &self.tables.get(&sequence).expect(TABLE_IS_OPEN).blocks
+    }
+
+    /// The sequences that have a table.
+    pub fn sequences(&self) -> impl Iterator<Item = SequenceId> {
+        self.tables.keys().copied()
+    }
+
+    /// Tokens in one block.
+    #[must_use]
+    pub fn block_size(&self) -> BlockSize {
+        self.size
+    }
+
+    /// All blocks.
+    #[must_use]
+    pub fn total(&self) -> BlockCount {
+        BlockCount(self.blocks.len() as u32)
+    }
+
+    /// Blocks in the table of at least one sequence.
+    #[must_use]
+    pub fn referenced(&self) -> BlockCount {
+        BlockCount(self.total().0 - self.free().0)
+    }
+
+    /// Blocks whose content can be found again, referenced or not.
+    #[must_use]
+    pub fn cached(&self) -> BlockCount {
+        BlockCount(self.cached.len() as u32)
+    }
+
+    /// Blocks that `grow` can give, cached ones included.
+    #[must_use]
+    pub fn free(&self) -> BlockCount {
+        BlockCount((self.blank.len() + self.idle.len()) as u32)
+    }
+
+    /// Checks that no block is lost, given twice, or shared while it is not full.
+    ///
+    /// # Panics
+    /// If one is.
+    pub fn check_invariants(&self) {
+        let mut references = vec![0; self.blocks.len()];
+        for (sequence, table) in &self.tables {
+            assert!(
+                table.sealed <= table.blocks.len(),
+                "{sequence} sealed what it does not hold"
+            );
+            for (index, &id) in table.blocks.iter().enumerate() {
+                references[id.0 as usize] += 1;
+                let block = &self.blocks[id.0 as usize];
+                let is_private = block.references == 1 && block.key.is_none();
+                assert!(
+                    index < table.sealed || is_private,
+                    "{id:?} is shared before it is full"
+                );
+                assert!(
+                    block.references == 1 || block.key.is_some(),
+                    "{id:?} is shared unnamed"
+                );
+            }
+        }
+        for id in &self.blank {
+            assert_eq!(
+                self.blocks[id.0 as usize].key, None,
+                "{id:?} is blank, yet remembers"
+            );
+        }
+        for (&released, id) in &self.idle {
+            assert!(
+                self.blocks[id.0 as usize].key.is_some(),
+                "{id:?} is idle without a name"
+            );
+            assert_eq!(
+                self.blocks[id.0 as usize].idle_since, released,
+                "{id:?} is misfiled"
+            );
+        }
+        for (&key, id) in &self.cached {
+            assert_eq!(
+                self.blocks[id.0 as usize].key,
+                Some(key),
+                "{id:?} is cached as another"
+            );
+        }
+        self.check_each_block_is_in_one_place(&references);
+    }
+
+    fn check_each_block_is_in_one_place(&self, references: &[u32]) {
+        let mut places: Vec<u32> = references.iter().map(|&count| count.min(1)).collect();
+        for id in self.blank.iter().chain(self.idle.values()) {
+            places[id.0 as usize] += 1;
+        }
+        let mut named = 0;
+        for (index, block) in self.blocks.iter().enumerate() {
+            assert_eq!(
+                block.references, references[index],
+                "block {index} is miscounted"
+            );
+            assert_eq!(places[index], 1, "block {index} is lost or in two places");
+            named += usize::from(block.key.is_some());
+        }
+        assert_eq!(
+            named,
+            self.cached.len(),
+            "a block has a name that the cache does not know"
+        );
+    }
+
+    fn block_tokens(&self) -> usize {
+        self.size.tokens().0 as usize
+    }
+
+    fn open_table(&mut self, sequence: SequenceId) -> &mut Table {
+        self.tables.get_mut(&sequence).expect(TABLE_IS_OPEN)
+    }
+
+    fn reference(&mut self, id: BlockId) {
+        let block = &mut self.blocks[id.0 as usize];
+        if block.references == 0 {
+            self.idle.remove(&block.idle_since);
+        }
+        block.references += 1;
+    }
+
+    fn dereference(&mut self, id: BlockId) {
+        self.releases += 1;
+        let block = &mut self.blocks[id.0 as usize];
+        block.references -= 1;
+        if block.references > 0 {
+            return;
+        }
+        if block.key.is_some() {
+            block.idle_since = self.releases;
+            self.idle.insert(self.releases, id);
+        } else {
+            self.blank.push(id);
+        }
+    }
+
+    /// A blank block, or the cached one that was not used for longest, emptied.
+    fn take_free(&mut self) -> BlockId {
+        let id = self.blank.pop().unwrap_or_else(|| self.evict());
+        self.blocks[id.0 as usize].references = 1;
+        id
+    }
+
+    fn evict(&mut self) -> BlockId {
+        let (_, id) = self
+            .idle
+            .pop_first()
+            .expect("the caller has seen that a block is free");
+        let key = self.blocks[id.0 as usize]
+            .key
+            .take()
+            .expect("idle blocks have names");
+        self.cached.remove(&key);
+        id
+    }
+}
+
+const TABLE_IS_OPEN: &str = "a sequence adopts before anything else, and not after its release";

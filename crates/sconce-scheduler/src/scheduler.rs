@@ -1,0 +1,381 @@
+//! Plans steps and books what became of them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use sconce_domain::{BlockCount, BlockId, SequenceId, TokenCount};
+use sconce_kv::BlockPool;
+
+use crate::{AdmitError, Arrival, Chunk, Outcome, Sequence, StepLimits, StepPlan};
+
+/// Decides which tokens run next. Owns the blocks and every known token.
+#[derive(Debug)]
+pub struct Scheduler {
+    limits: StepLimits,
+    pool: BlockPool,
+    sequences: BTreeMap<SequenceId, Sequence>,
+    /// In order of arrival, and all of them after those that run.
+    waiting: VecDeque<SequenceId>,
+    /// In order of arrival: the last one gives way first.
+    running: Vec<SequenceId>,
+    counters: Counters,
+}
+
+/// What has happened since the start. Only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Sequences admitted.
+    pub admitted: u64,
+    /// Times a sequence gave its blocks back to be computed anew.
+    pub preemptions: u64,
+    /// Prompt tokens looked up in the cache, once for each sequence.
+    pub prefix_queried_tokens: u64,
+    /// Those of them that were found.
+    pub prefix_hit_tokens: u64,
+}
+
+/// A plan in the making, and the tokens it may still take.
+struct Draft {
+    plan: StepPlan,
+    budget: TokenCount,
+}
+
+impl Scheduler {
+    /// A scheduler without sequences.
+    ///
+    /// # Panics
+    /// If a limit is zero, as nothing could ever run.
+    #[must_use]
+    pub fn new(limits: StepLimits, pool: BlockPool) -> Self {
+        assert!(
+            limits.step_tokens_max.0 > 0,
+            "a step of no tokens gets nowhere"
+        );
+        assert!(limits.running_max > 0, "somebody must be able to run");
+        Self {
+            limits,
+            pool,
+            sequences: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Puts a sequence at the end of the queue.
+    ///
+    /// # Errors
+    /// If it could never end, or is malformed: see [`AdmitError`]. Nothing has changed then.
+    pub fn admit(&mut self, arrival: Arrival) -> Result<(), AdmitError> {
+        let sequence = arrival.id;
+        if arrival.prompt.is_empty() {
+            return Err(AdmitError::EmptyPrompt { sequence });
+        }
+        if arrival.generated_max.0 == 0 {
+            return Err(AdmitError::NothingAsked { sequence });
+        }
+        if self.sequences.contains_key(&sequence) {
+            return Err(AdmitError::DuplicateId { sequence });
+        }
+        self.check_that_it_fits(&arrival)?;
+        self.sequences
+            .insert(sequence, Sequence::new(arrival, self.counters.admitted));
+        self.waiting.push_back(sequence);
+        self.counters.admitted += 1;
+        Ok(())
+    }
+
+    /// Forgets a sequence and frees its blocks. Unknown ones are left alone.
+    pub fn cancel(&mut self, id: SequenceId) {
+        if self.sequences.remove(&id).is_some() {
+            self.waiting.retain(|&it| it != id);
+            self.running.retain(|&it| it != id);
+            self.pool.release(id);
+        }
+    }
+
+    /// Chooses the tokens of the next step and takes the blocks they need. Empty only when idle.
+    pub fn plan(&mut self) -> StepPlan {
+        let mut draft = Draft {
+            plan: StepPlan::default(),
+            budget: self.limits.step_tokens_max,
+        };
+        self.plan_those_one_behind(&mut draft);
+        self.plan_those_further_behind(&mut draft);
+        let pool_is_tight = !draft.plan.preempted.is_empty();
+        if !pool_is_tight {
+            self.plan_waiting(&mut draft);
+        }
+        draft.plan
+    }
+
+    /// Books a step that was computed.
+    ///
+    /// # Panics
+    /// If there is not one outcome for each chunk, or a sequence was cancelled meanwhile.
+    pub fn commit(&mut self, plan: &StepPlan, outcomes: &[Outcome]) {
+        assert_eq!(
+            plan.chunks.len(),
+            outcomes.len(),
+            "each chunk has one outcome"
+        );
+        for (chunk, outcome) in plan.chunks.iter().zip(outcomes) {
+            let sequence = self.sequences.get_mut(&chunk.sequence).expect(IS_ADMITTED);
+            sequence.computed = chunk.end();
+            self.pool.seal(
+                chunk.sequence,
+                &sequence.tokens[..sequence.computed.0 as usize],
+            );
+            match outcome {
+                Outcome::Computed => {}
+                Outcome::Next(token) => sequence.tokens.push(*token),
+                Outcome::Over => self.cancel(chunk.sequence),
+            }
+        }
+    }
+
+    /// Forgets the sequences of a step that failed: nobody knows what their blocks hold now.
+    /// What other sequences share with them was written in earlier steps and stays good.
+    pub fn abandon(&mut self, plan: &StepPlan) {
+        for chunk in &plan.chunks {
+            self.cancel(chunk.sequence);
+        }
+    }
+
+    /// A sequence that is waiting or running.
+    #[must_use]
+    pub fn sequence(&self, id: SequenceId) -> Option<&Sequence> {
+        self.sequences.get(&id)
+    }
+
+    /// The blocks that hold everything up to the end of a planned chunk.
+    ///
+    /// # Panics
+    /// If the chunk is not of the latest plan.
+    #[must_use]
+    pub fn blocks(&self, chunk: &Chunk) -> &[BlockId] {
+        let blocks = self.pool.block_size().blocks_for(chunk.end());
+        &self.pool.table(chunk.sequence)[..blocks.0 as usize]
+    }
+
+    /// Tokens of the longest prompt and answer that can be admitted.
+    #[must_use]
+    pub fn sequence_tokens_max(&self) -> TokenCount {
+        let BlockCount(blocks) = self.pool.total();
+        let computed = blocks.saturating_mul(self.pool.block_size().tokens().0);
+        TokenCount(computed.saturating_add(1))
+    }
+
+    /// The blocks, to be counted.
+    #[must_use]
+    pub fn pool(&self) -> &BlockPool {
+        &self.pool
+    }
+
+    /// What has happened since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Sequences that hold blocks.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Sequences that wait for a place.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether there is nothing to compute.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.sequences.is_empty()
+    }
+
+    /// Checks between steps that nothing is lost and that the order of arrival is kept.
+    ///
+    /// # Panics
+    /// If something is not as it must be.
+    pub fn check_invariants(&self) {
+        self.pool.check_invariants();
+        assert!(
+            self.running.len() <= self.limits.running_max as usize,
+            "too many run"
+        );
+        let owners: BTreeSet<SequenceId> = self.pool.sequences().collect();
+        assert_eq!(
+            owners,
+            self.running.iter().copied().collect(),
+            "those who run hold blocks"
+        );
+        let queue: Vec<&Sequence> = self
+            .running
+            .iter()
+            .chain(&self.waiting)
+            .map(|id| &self.sequences[id])
+            .collect();
+        assert_eq!(queue.len(), self.sequences.len(), "a sequence is lost");
+        assert!(
+            queue.is_sorted_by_key(|it| it.place),
+            "the order of arrival is lost"
+        );
+        for sequence in queue {
+            let id = sequence.id;
+            assert!(
+                sequence.computed < sequence.known(),
+                "{id} has nothing left to compute"
+            );
+            if !owners.contains(&id) {
+                assert_eq!(
+                    sequence.computed.0, 0,
+                    "{id} counts on blocks it does not hold"
+                );
+                continue;
+            }
+            let lacks_the_next_block = u32::from(sequence.is_one_behind());
+            let certain = TokenCount(sequence.known().0 - lacks_the_next_block);
+            let held = self.pool.table(id).len() as u32;
+            assert!(
+                held >= self.pool.block_size().blocks_for(certain).0,
+                "{id} lacks blocks"
+            );
+        }
+    }
+
+    fn check_that_it_fits(&self, arrival: &Arrival) -> Result<(), AdmitError> {
+        let tokens = arrival.prompt.len() as u64 + u64::from(arrival.generated_max.0);
+        // The last token of an answer is never computed.
+        let computed = u32::try_from(tokens - 1).unwrap_or(u32::MAX);
+        let wanted = self.pool.block_size().blocks_for(TokenCount(computed));
+        let total = self.pool.total();
+        if wanted > total {
+            return Err(AdmitError::TooLong {
+                sequence: arrival.id,
+                tokens,
+                wanted,
+                total,
+            });
+        }
+        Ok(())
+    }
+
+    /// Oldest first. Where blocks run out the youngest gives way, which is not planned yet: it
+    /// comes after this one, or is this one.
+    fn plan_those_one_behind(&mut self, draft: &mut Draft) {
+        let mut next = 0;
+        while next < self.running.len() && draft.budget.0 > 0 {
+            let sequence = &self.sequences[&self.running[next]];
+            if !sequence.is_one_behind() {
+                next += 1;
+            } else if self.pool.grow(sequence.id, sequence.known()).is_ok() {
+                draft.add(sequence);
+                next += 1;
+            } else {
+                self.preempt_youngest(draft);
+            }
+        }
+    }
+
+    fn plan_those_further_behind(&mut self, draft: &mut Draft) {
+        for id in &self.running {
+            let sequence = &self.sequences[id];
+            if draft.budget.0 > 0 && !sequence.is_one_behind() {
+                draft.add(sequence);
+            }
+        }
+    }
+
+    fn plan_waiting(&mut self, draft: &mut Draft) {
+        while draft.budget.0 > 0 && self.running.len() < self.limits.running_max as usize {
+            let Some(&id) = self.waiting.front() else {
+                return;
+            };
+            let Some(cached) = self.take_blocks(id, &draft.plan) else {
+                return;
+            };
+            self.waiting.pop_front();
+            self.running.push(id);
+            self.start(id, cached, draft);
+        }
+    }
+
+    fn start(&mut self, id: SequenceId, cached: TokenCount, draft: &mut Draft) {
+        let sequence = self.sequences.get_mut(&id).expect(IS_ADMITTED);
+        sequence.computed = cached;
+        if !sequence.has_started {
+            sequence.has_started = true;
+            self.counters.prefix_queried_tokens += sequence.prompt_length as u64;
+            self.counters.prefix_hit_tokens += u64::from(cached.0);
+            draft.plan.started.push((id, cached));
+        }
+        draft.add(sequence);
+    }
+
+    /// Takes the cached prefix and a block for everything else that is known, or nothing.
+    fn take_blocks(&mut self, id: SequenceId, plan: &StepPlan) -> Option<TokenCount> {
+        let sequence = &self.sequences[&id];
+        let cached = self.pool.adopt(id, &sequence.tenant, &sequence.tokens);
+        if self.is_about_to_be_cached(sequence, cached, plan)
+            || self.pool.grow(id, sequence.known()).is_err()
+        {
+            self.pool.release(id);
+            return None;
+        }
+        Some(cached)
+    }
+
+    /// Whether this very step computes the block that `sequence` would begin with. Then waiting
+    /// one step is cheaper than computing it twice, as with several answers to one prompt.
+    fn is_about_to_be_cached(
+        &self,
+        sequence: &Sequence,
+        cached: TokenCount,
+        plan: &StepPlan,
+    ) -> bool {
+        let end = TokenCount(cached.0 + self.pool.block_size().tokens().0);
+        let Some(prefix) = sequence.tokens.get(..end.0 as usize) else {
+            return false;
+        };
+        let leaves_one = end < sequence.known();
+        leaves_one
+            && plan.chunks.iter().any(|chunk| {
+                let other = &self.sequences[&chunk.sequence];
+                (chunk.start < end && end <= chunk.end())
+                    && other.tenant == sequence.tenant
+                    && other.tokens.starts_with(prefix)
+            })
+    }
+
+    /// Takes the blocks back. The tokens stay known, so the sequence is computed anew, not lost;
+    /// and its full blocks stay cached, so most of it will be found again.
+    fn preempt_youngest(&mut self, draft: &mut Draft) {
+        let id = self
+            .running
+            .pop()
+            .expect("the sequence that found no block is running");
+        self.pool.release(id);
+        self.sequences.get_mut(&id).expect(IS_ADMITTED).computed = TokenCount(0);
+        self.waiting.push_front(id);
+        self.counters.preemptions += 1;
+        draft.plan.preempted.push(id);
+    }
+}
+
+impl Draft {
+    /// Adds as many tokens as `sequence` is behind and the budget allows.
+    fn add(&mut self, sequence: &Sequence) {
+        let tokens = sequence.behind().min(self.budget);
+        self.budget.0 -= tokens.0;
+        self.plan.chunks.push(Chunk {
+            sequence: sequence.id,
+            start: sequence.computed,
+            tokens,
+            draws: tokens == sequence.behind(),
+        });
+    }
+}
+
+const IS_ADMITTED: &str = "commands apply between steps, so what was queued is still known";
