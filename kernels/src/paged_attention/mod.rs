@@ -1,0 +1,233 @@
+//! Causal attention of ragged chunks over a paged cache of half-precision keys and values.
+//!
+//! Each query walks its context block by block with a running softmax. Blocks are cut at fixed
+//! positions and every query does its own arithmetic in a fixed order, so its result depends
+//! neither on how the prompt was cut into chunks nor on what else is in the batch. Several queries
+//! of one chunk share the work of widening a block to single precision.
+//!
+//! Source of the running softmax: Milakov and Gimelshein 2018, "Online normalizer calculation for
+//! softmax", algorithm 3.
+
+mod cache;
+pub mod reference;
+
+pub use cache::{BLOCK_TOKENS, KvCache};
+
+use crate::isa::for_each_isa;
+use crate::lanes::{LANES, Lanes, exp, fused, largest, load, sum};
+use crate::{DisjointSlice, Isa, Pool};
+
+/// Queries of one chunk that a task takes together.
+const QUERIES_PER_TASK: usize = 8;
+
+/// Consecutive rows of a step that belong to one sequence.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunk<'a> {
+    /// The first of its rows.
+    pub first_row: usize,
+    /// How many rows it has.
+    pub rows: usize,
+    /// The position of its first row in the sequence.
+    pub start: usize,
+    /// The sequence's blocks, enough for `start + rows` positions.
+    pub blocks: &'a [u32],
+}
+
+/// The queries of a step: the first `heads * head_dim` values of rows `stride` apart.
+#[derive(Debug, Clone, Copy)]
+pub struct Queries<'a> {
+    /// Rows of `stride` values.
+    pub values: &'a [f32],
+    /// Distance of two rows.
+    pub stride: usize,
+    /// Query heads; a multiple of the cache's heads.
+    pub heads: usize,
+    /// Multiplies each product of query and key.
+    pub scale: f32,
+}
+
+/// A few queries of one chunk and one key-value head.
+#[derive(Debug, Clone, Copy)]
+struct Task<'a> {
+    chunk: Chunk<'a>,
+    first: usize,
+    count: usize,
+    kv_head: usize,
+}
+
+/// Attends every row of `chunks` to all positions of its sequence up to its own.
+///
+/// Shapes: `out` is `[rows, heads * head_dim]`, row-major, where `rows` counts the chunks' rows.
+/// Keys and values of the rows themselves must be in the cache already.
+/// Reads each block's keys and values once for every eight queries: bound by memory for single
+/// queries, by arithmetic for long chunks.
+///
+/// # Panics
+/// If the shapes do not fit each other or a block is not in the cache.
+pub fn attend(
+    isa: Isa,
+    pool: &mut Pool,
+    cache: &KvCache,
+    (queries, chunks): (Queries<'_>, &[Chunk<'_>]),
+    out: &mut [f32],
+) {
+    let width = queries.heads * cache.head_dim();
+    let rows: usize = chunks.iter().map(|it| it.rows).sum();
+    assert!(
+        queries.heads.is_multiple_of(cache.heads()),
+        "heads do not share keys evenly"
+    );
+    assert_eq!(
+        out.len(),
+        rows * width,
+        "the output is not rows x heads x head_dim"
+    );
+    let tasks = tasks(chunks, cache.heads());
+    let out = DisjointSlice::new(out);
+    pool.run(tasks.len(), &|index| {
+        for_each_isa!(isa, attend_task(
+            task: Task<'_> = tasks[index],
+            cache: &KvCache = cache,
+            queries: Queries<'_> = queries,
+            out: &DisjointSlice<'_, f32> = &out,
+        ));
+    });
+}
+
+/// The step's work in pieces, the longest contexts first so that no thread is left with one alone.
+fn tasks<'a>(chunks: &[Chunk<'a>], kv_heads: usize) -> Vec<Task<'a>> {
+    let mut tasks = Vec::new();
+    for &chunk in chunks {
+        for first in (0..chunk.rows).step_by(QUERIES_PER_TASK) {
+            let count = QUERIES_PER_TASK.min(chunk.rows - first);
+            tasks.extend((0..kv_heads).map(|kv_head| Task {
+                chunk,
+                first,
+                count,
+                kv_head,
+            }));
+        }
+    }
+    tasks.sort_by_key(|it| std::cmp::Reverse((it.chunk.start + it.first) * it.count));
+    tasks
+}
+
+/// The running softmax of one query and head.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    largest: f32,
+    sum: f32,
+}
+
+#[inline(always)]
+fn attend_task(
+    task: Task<'_>,
+    cache: &KvCache,
+    queries: Queries<'_>,
+    out: &DisjointSlice<'_, f32>,
+) {
+    let head_dim = cache.head_dim();
+    let group = queries.heads / cache.heads();
+    let mut keys = vec![0.0; head_dim * BLOCK_TOKENS];
+    let mut values = vec![0.0; head_dim * BLOCK_TOKENS];
+    let mut running = vec![
+        Running {
+            largest: f32::NEG_INFINITY,
+            sum: 0.0
+        };
+        task.count * group
+    ];
+    // A view of one query's output, which accumulates its weighted values.
+    let output = |query: usize, head: usize| {
+        let row = task.chunk.first_row + task.first + query;
+        let offset = (row * queries.heads + task.kv_head * group + head) * head_dim;
+        // SAFETY: a task owns its queries' heads, and holds one view at a time.
+        unsafe { out.part(offset, head_dim) }
+    };
+    for query in 0..task.count {
+        (0..group).for_each(|head| output(query, head).fill(0.0));
+    }
+    let first_position = task.chunk.start + task.first;
+    let last_block = (first_position + task.count - 1) / BLOCK_TOKENS;
+    for (index, &block) in task.chunk.blocks[..=last_block].iter().enumerate() {
+        cache.widen(block, task.kv_head, &mut keys, &mut values);
+        for query in 0..task.count {
+            let position = first_position + query;
+            if position < index * BLOCK_TOKENS {
+                continue;
+            }
+            let visible = position - index * BLOCK_TOKENS + 1;
+            let row = task.chunk.first_row + task.first + query;
+            for head in 0..group {
+                let offset = row * queries.stride + (task.kv_head * group + head) * head_dim;
+                let scores = scores(&queries.values[offset..][..head_dim], &keys, queries.scale);
+                let scores = mask(scores, visible);
+                let running = &mut running[query * group + head];
+                accumulate(running, scores, &values, output(query, head));
+            }
+        }
+    }
+    for query in 0..task.count {
+        for head in 0..group {
+            let share = running[query * group + head].sum.recip();
+            output(query, head).iter_mut().for_each(|it| *it *= share);
+        }
+    }
+}
+
+/// Products of a query with a block's sixteen keys. Four chains, so that additions overlap.
+#[inline(always)]
+fn scores(query: &[f32], keys: &[f32], scale: f32) -> Lanes {
+    let mut chains = [[0.0; LANES]; 4];
+    for (query, keys) in query.chunks_exact(4).zip(keys.chunks_exact(4 * LANES)) {
+        for chain in 0..4 {
+            let keys = load(&keys[chain * LANES..]);
+            chains[chain] = fused([query[chain]; LANES], keys, chains[chain]);
+        }
+    }
+    std::array::from_fn(|lane| {
+        let left = chains[0][lane] + chains[1][lane];
+        let right = chains[2][lane] + chains[3][lane];
+        (left + right) * scale
+    })
+}
+
+/// Hides the slots from `visible` on.
+#[inline(always)]
+fn mask(scores: Lanes, visible: usize) -> Lanes {
+    std::array::from_fn(|lane| {
+        if lane < visible {
+            scores[lane]
+        } else {
+            f32::NEG_INFINITY
+        }
+    })
+}
+
+#[inline(always)]
+fn accumulate(running: &mut Running, scores: Lanes, values: &[f32], out: &mut [f32]) {
+    let new_largest = {
+        let block = largest(scores);
+        if block > running.largest {
+            block
+        } else {
+            running.largest
+        }
+    };
+    let correction = exp(running.largest - new_largest);
+    let weights = scores.map(|score| exp(score - new_largest));
+    running.sum = running.sum.mul_add(correction, sum(weights));
+    running.largest = new_largest;
+    let dims = out.len();
+    for (part, out) in out.chunks_exact_mut(LANES).enumerate() {
+        let mut total = load(out).map(|it| it * correction);
+        for slot in 0..BLOCK_TOKENS {
+            let values = load(&values[slot * dims + part * LANES..]);
+            total = fused([weights[slot]; LANES], values, total);
+        }
+        out.copy_from_slice(&total);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+//! Attention as its paper writes it, for one query, in double precision.
+//!
+//! Source: Vaswani et al. 2017, "Attention Is All You Need", equation 1.
+
+/// The weighted values for one query.
+///
+/// Shapes: `query` is `[head_dim]`; `keys` and `values` hold one `[head_dim]` for each position.
+#[must_use]
+pub fn attend(query: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], scale: f32) -> Vec<f64> {
+    let product = |key: &Vec<f32>| -> f64 {
+        query
+            .iter()
+            .zip(key)
+            .map(|(&q, &k)| f64::from(q) * f64::from(k))
+            .sum()
+    };
+    let scores: Vec<f64> = keys
+        .iter()
+        .map(|key| product(key) * f64::from(scale))
+        .collect();
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = scores.iter().map(|it| (it - largest).exp()).collect();
+    let total: f64 = weights.iter().sum();
+    (0..query.len())
+        .map(|dim| {
+            let weighted = weights
+                .iter()
+                .zip(values)
+                .map(|(w, value)| w * f64::from(value[dim]));
+            weighted.sum::<f64>() / total
+        })
+        .collect()
+}

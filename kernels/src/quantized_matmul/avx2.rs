@@ -1,0 +1,263 @@
+//! The kernel for AVX2: two registers of eight columns, four rows at a time.
+//!
+//! Products of bytes are summed in 16 bits as long as they cannot overflow: eight quads of 4-bit
+//! codes (8 * 2 * 15 * 127 = 30,480), four of 5-bit, two of 6-bit codes; 8-bit codes go to 32 bits
+//! at once, with the weight's sign moved to the activation.
+
+use std::arch::x86_64::*;
+
+use super::GROUP;
+use super::activations::QuantizedRows;
+use super::packed::{TILE, lines_per_group, scales_per_group};
+use super::scales::StoredScale;
+use super::tile::{Tile, TileKernel, zero_code};
+use crate::lanes::Lanes;
+
+/// The kernel for AVX2, FMA and F16C.
+pub(crate) struct Avx2;
+
+/// Eight columns each.
+type Halves<T> = [T; 2];
+
+impl TileKernel for Avx2 {
+    const ROWS_MAX: usize = 4;
+
+    unsafe fn rows<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S: StoredScale>(
+        tile: &Tile<'_, S>,
+        rows: &QuantizedRows,
+        first: usize,
+    ) -> [Lanes; ROWS] {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { rows_avx2::<ROWS, BITS, MINIMUM, S>(tile, rows, first) }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn rows_avx2<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S: StoredScale>(
+    tile: &Tile<'_, S>,
+    rows: &QuantizedRows,
+    first: usize,
+) -> [Lanes; ROWS] {
+    let parts = scales_per_group(BITS);
+    let mut total = [[_mm256_setzero_ps(); 2]; ROWS];
+    for group in 0..rows.k() / GROUP {
+        let lines = tile.codes[group * lines_per_group(BITS)..]
+            .as_ptr()
+            .cast::<u8>();
+        let codes: [*const i8; ROWS] =
+            std::array::from_fn(|row| rows.codes(first + row)[group * GROUP..].as_ptr());
+        for part in 0..parts {
+            // SAFETY: the group's lines and the rows' codes were sliced above, so they are there.
+            let sums = unsafe { integer_sums::<ROWS, BITS>(lines, codes, part) };
+            // SAFETY: the instruction set is there, and slices are checked.
+            let scales = unsafe { widen(&tile.scales[(group * parts + part) * TILE..][..TILE]) };
+            for row in 0..ROWS {
+                let scale_x = rows.scales(first + row)[group];
+                let sum_x = code_sum::<BITS>(rows.sums(first + row), group, part);
+                let zero = _mm256_set1_epi32(zero_code(BITS, MINIMUM) * sum_x);
+                for half in 0..2 {
+                    let centred = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums[row][half], zero));
+                    let scale = _mm256_mul_ps(scales[half], _mm256_set1_ps(scale_x));
+                    total[row][half] = _mm256_fmadd_ps(scale, centred, total[row][half]);
+                }
+            }
+            if MINIMUM {
+                // SAFETY: as above.
+                let minima = unsafe { widen(&tile.minima[group * TILE..][..TILE]) };
+                for row in 0..ROWS {
+                    let sum_x = code_sum::<BITS>(rows.sums(first + row), group, part) as f32;
+                    let sum_x = _mm256_set1_ps(rows.scales(first + row)[group] * sum_x);
+                    for half in 0..2 {
+                        total[row][half] = _mm256_fmadd_ps(minima[half], sum_x, total[row][half]);
+                    }
+                }
+            }
+        }
+    }
+    total.map(|halves| {
+        let mut lanes = [0.0; TILE];
+        // SAFETY: sixteen lanes are two registers of eight.
+        unsafe {
+            _mm256_storeu_ps(lanes.as_mut_ptr(), halves[0]);
+            _mm256_storeu_ps(lanes.as_mut_ptr().add(8), halves[1]);
+        }
+        lanes
+    })
+}
+
+/// The sum of a row's codes over the weights that share a scale.
+#[inline(always)]
+fn code_sum<const BITS: u32>(sums: &[i32], group: usize, part: usize) -> i32 {
+    if scales_per_group(BITS) == 2 {
+        sums[2 * group + part]
+    } else {
+        sums[2 * group] + sums[2 * group + 1]
+    }
+}
+
+/// Sixteen scales in single precision.
+///
+/// # Safety
+/// The processor must have AVX2 and F16C; `scales` has sixteen elements.
+#[inline(always)]
+unsafe fn widen<S: StoredScale>(scales: &[S]) -> Halves<__m256> {
+    let start = scales.as_ptr();
+    // SAFETY: sixteen elements of two or four bytes each, by the caller's promise.
+    unsafe {
+        if size_of::<S>() == 2 {
+            let start = start.cast::<__m128i>();
+            [0, 1].map(|half| _mm256_cvtph_ps(_mm_loadu_si128(start.add(half))))
+        } else {
+            let start = start.cast::<f32>();
+            [0, 8].map(|offset| _mm256_loadu_ps(start.add(offset)))
+        }
+    }
+}
+
+/// Sums of products of one part of a group (all eight quads, or four of them).
+///
+/// # Safety
+/// `lines` has a group's lines, each of `codes` 32 codes, and the processor AVX2.
+#[inline(always)]
+unsafe fn integer_sums<const ROWS: usize, const BITS: u32>(
+    lines: *const u8,
+    codes: [*const i8; ROWS],
+    part: usize,
+) -> [Halves<__m256i>; ROWS] {
+    // SAFETY: the caller's promise is passed on.
+    unsafe {
+        match BITS {
+            8 => signed_sums(lines, codes),
+            6 => {
+                let first = wide_sums::<ROWS, BITS, 1>(lines, codes, 2 * part);
+                add(
+                    first,
+                    wide_sums::<ROWS, BITS, 1>(lines, codes, 2 * part + 1),
+                )
+            }
+            5 => {
+                let first = wide_sums::<ROWS, BITS, 2>(lines, codes, 0);
+                add(first, wide_sums::<ROWS, BITS, 2>(lines, codes, 2))
+            }
+            _ => wide_sums::<ROWS, BITS, 4>(lines, codes, 0),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn add<const ROWS: usize>(
+    mut left: [Halves<__m256i>; ROWS],
+    right: [Halves<__m256i>; ROWS],
+) -> [Halves<__m256i>; ROWS] {
+    for row in 0..ROWS {
+        for half in 0..2 {
+            // SAFETY: the caller has AVX2.
+            left[row][half] = unsafe { _mm256_add_epi32(left[row][half], right[row][half]) };
+        }
+    }
+    left
+}
+
+/// Sums over `PAIRS` pairs of quads from pair `first` on, kept in 16 bits until the end.
+#[inline(always)]
+unsafe fn wide_sums<const ROWS: usize, const BITS: u32, const PAIRS: usize>(
+    lines: *const u8,
+    codes: [*const i8; ROWS],
+    first: usize,
+) -> [Halves<__m256i>; ROWS] {
+    // SAFETY: the caller has AVX2, the group's lines and 32 codes a row.
+    unsafe {
+        let mut sums = [[_mm256_setzero_si256(); 2]; ROWS];
+        for pair in first..first + PAIRS {
+            for parity in 0..2 {
+                let quad = 2 * pair + parity;
+                let weights = [0, 1].map(|half| unpack::<BITS>(lines, quad, half));
+                for row in 0..ROWS {
+                    let x =
+                        _mm256_set1_epi32(codes[row].add(4 * quad).cast::<i32>().read_unaligned());
+                    for half in 0..2 {
+                        let products = _mm256_maddubs_epi16(weights[half], x);
+                        sums[row][half] = _mm256_add_epi16(sums[row][half], products);
+                    }
+                }
+            }
+        }
+        let ones = _mm256_set1_epi16(1);
+        sums.map(|halves| halves.map(|sum| _mm256_madd_epi16(sum, ones)))
+    }
+}
+
+/// The unsigned codes of eight columns in one quad.
+#[inline(always)]
+unsafe fn unpack<const BITS: u32>(lines: *const u8, quad: usize, half: usize) -> __m256i {
+    // SAFETY: the caller has AVX2 and the group's lines.
+    unsafe {
+        let line = |index: usize| _mm256_loadu_si256(lines.add(64 * index + 32 * half).cast());
+        let nibbles = line(quad / 2);
+        let nibbles = if quad.is_multiple_of(2) {
+            nibbles
+        } else {
+            _mm256_srli_epi16::<4>(nibbles)
+        };
+        let low = _mm256_and_si256(nibbles, _mm256_set1_epi8(15));
+        match BITS {
+            5 => {
+                let bits = lines
+                    .add(256 + 8 * quad + 4 * half)
+                    .cast::<i32>()
+                    .read_unaligned();
+                _mm256_or_si256(low, fifth_bits(bits))
+            }
+            6 => {
+                let shift = _mm256_set1_epi32(2 * (quad % 4) as i32);
+                let pairs = _mm256_srlv_epi32(line(4 + quad / 4), shift);
+                let high = _mm256_slli_epi16::<4>(_mm256_and_si256(pairs, _mm256_set1_epi8(3)));
+                _mm256_or_si256(low, high)
+            }
+            _ => low,
+        }
+    }
+}
+
+/// Sixteen in each byte whose bit is set.
+#[inline(always)]
+unsafe fn fifth_bits(bits: i32) -> __m256i {
+    // SAFETY: the caller has AVX2.
+    unsafe {
+        let eighths = _mm256_setr_epi8(
+            0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3,
+            3, 3, 3,
+        );
+        let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(bits), eighths);
+        let own_bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64.cast_signed());
+        let is_set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, own_bit), own_bit);
+        _mm256_and_si256(is_set, _mm256_set1_epi8(16))
+    }
+}
+
+/// Sums over all eight quads of signed 8-bit codes.
+#[inline(always)]
+unsafe fn signed_sums<const ROWS: usize>(
+    lines: *const u8,
+    codes: [*const i8; ROWS],
+) -> [Halves<__m256i>; ROWS] {
+    // SAFETY: the caller has AVX2, the group's lines and 32 codes a row.
+    unsafe {
+        let ones = _mm256_set1_epi16(1);
+        let mut sums = [[_mm256_setzero_si256(); 2]; ROWS];
+        for quad in 0..8 {
+            for half in 0..2 {
+                let weights = _mm256_load_si256(lines.add(64 * quad + 32 * half).cast());
+                let magnitudes = _mm256_abs_epi8(weights);
+                for row in 0..ROWS {
+                    let x =
+                        _mm256_set1_epi32(codes[row].add(4 * quad).cast::<i32>().read_unaligned());
+                    let products = _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(x, weights));
+                    let products = _mm256_madd_epi16(products, ones);
+                    sums[row][half] = _mm256_add_epi32(sums[row][half], products);
+                }
+            }
+        }
+        sums
+    }
+}

@@ -1,0 +1,164 @@
+//! The kernel for AVX-512 with VNNI: one register of sixteen columns, eight rows at a time.
+//!
+//! `vpdpbusd` multiplies unsigned by signed bytes and adds four products to each column's lane, so
+//! unsigned codes need no care for overflow. Signed 8-bit codes are read with 128 added, and 128
+//! times the activations' sum is taken off again: exact, since everything is an integer.
+
+use std::arch::x86_64::*;
+
+use super::GROUP;
+use super::activations::QuantizedRows;
+use super::packed::{TILE, lines_per_group, scales_per_group};
+use super::scales::StoredScale;
+use super::tile::{Tile, TileKernel, zero_code};
+use crate::lanes::Lanes;
+
+/// The kernel for AVX-512 (F, BW, VL, VNNI).
+pub(crate) struct Avx512;
+
+impl TileKernel for Avx512 {
+    const ROWS_MAX: usize = 8;
+
+    unsafe fn rows<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S: StoredScale>(
+        tile: &Tile<'_, S>,
+        rows: &QuantizedRows,
+        first: usize,
+    ) -> [Lanes; ROWS] {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { rows_avx512::<ROWS, BITS, MINIMUM, S>(tile, rows, first) }
+    }
+}
+
+/// The code that stands for zero after signed codes were made unsigned.
+const fn unsigned_zero(bits: u32, has_minimum: bool) -> i32 {
+    if bits == 8 {
+        128
+    } else {
+        zero_code(bits, has_minimum)
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
+unsafe fn rows_avx512<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S: StoredScale>(
+    tile: &Tile<'_, S>,
+    rows: &QuantizedRows,
+    first: usize,
+) -> [Lanes; ROWS] {
+    let parts = scales_per_group(BITS);
+    let mut total = [_mm512_setzero_ps(); ROWS];
+    for group in 0..rows.k() / GROUP {
+        let lines = tile.codes[group * lines_per_group(BITS)..]
+            .as_ptr()
+            .cast::<u8>();
+        let codes: [*const i8; ROWS] =
+            std::array::from_fn(|row| rows.codes(first + row)[group * GROUP..].as_ptr());
+        for part in 0..parts {
+            // SAFETY: the group's lines and the rows' codes were sliced above, so they are there.
+            let sums = unsafe { integer_sums::<ROWS, BITS>(lines, codes, part) };
+            // SAFETY: the instruction set is there, and slices are checked.
+            let scales = unsafe { widen(&tile.scales[(group * parts + part) * TILE..][..TILE]) };
+            let sums_x: [i32; ROWS] = std::array::from_fn(|row| {
+                let sums = rows.sums(first + row);
+                match parts {
+                    2 => sums[2 * group + part],
+                    _ => sums[2 * group] + sums[2 * group + 1],
+                }
+            });
+            for row in 0..ROWS {
+                let scale_x = rows.scales(first + row)[group];
+                let zero = _mm512_set1_epi32(unsigned_zero(BITS, MINIMUM) * sums_x[row]);
+                let centred = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums[row], zero));
+                let scale = _mm512_mul_ps(scales, _mm512_set1_ps(scale_x));
+                total[row] = _mm512_fmadd_ps(scale, centred, total[row]);
+            }
+            if MINIMUM {
+                // SAFETY: as above.
+                let minima = unsafe { widen(&tile.minima[group * TILE..][..TILE]) };
+                for row in 0..ROWS {
+                    let sum_x = rows.scales(first + row)[group] * sums_x[row] as f32;
+                    total[row] = _mm512_fmadd_ps(minima, _mm512_set1_ps(sum_x), total[row]);
+                }
+            }
+        }
+    }
+    total.map(|register| {
+        let mut lanes = [0.0; TILE];
+        // SAFETY: sixteen lanes are one register.
+        unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), register) };
+        lanes
+    })
+}
+
+/// Sixteen scales in single precision.
+///
+/// # Safety
+/// The processor must have AVX-512; `scales` has sixteen elements.
+#[inline(always)]
+unsafe fn widen<S: StoredScale>(scales: &[S]) -> __m512 {
+    let start = scales.as_ptr();
+    // SAFETY: sixteen elements of two or four bytes each, by the caller's promise.
+    unsafe {
+        if size_of::<S>() == 2 {
+            _mm512_cvtph_ps(_mm256_loadu_si256(start.cast()))
+        } else {
+            _mm512_loadu_ps(start.cast())
+        }
+    }
+}
+
+/// Sums of products of one part of a group (all eight quads, or four of them).
+///
+/// # Safety
+/// `lines` has a group's lines, each of `codes` 32 codes, and the processor AVX-512.
+#[inline(always)]
+unsafe fn integer_sums<const ROWS: usize, const BITS: u32>(
+    lines: *const u8,
+    codes: [*const i8; ROWS],
+    part: usize,
+) -> [__m512i; ROWS] {
+    let quads_per_part = 8 / scales_per_group(BITS);
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [_mm512_setzero_si512(); ROWS];
+        for quad in part * quads_per_part..(part + 1) * quads_per_part {
+            let weights = unpack::<BITS>(lines, quad);
+            for row in 0..ROWS {
+                let x = _mm512_set1_epi32(codes[row].add(4 * quad).cast::<i32>().read_unaligned());
+                sums[row] = _mm512_dpbusd_epi32(sums[row], weights, x);
+            }
+        }
+        sums
+    }
+}
+
+/// The unsigned codes of sixteen columns in one quad.
+#[inline(always)]
+unsafe fn unpack<const BITS: u32>(lines: *const u8, quad: usize) -> __m512i {
+    // SAFETY: the caller has AVX-512 and the group's lines.
+    unsafe {
+        let line = |index: usize| _mm512_load_si512(lines.add(64 * index).cast());
+        if BITS == 8 {
+            return _mm512_xor_si512(line(quad), _mm512_set1_epi8(i8::MIN));
+        }
+        let nibbles = line(quad / 2);
+        let nibbles = if quad.is_multiple_of(2) {
+            nibbles
+        } else {
+            _mm512_srli_epi16::<4>(nibbles)
+        };
+        let low = _mm512_and_si512(nibbles, _mm512_set1_epi8(15));
+        match BITS {
+            5 => {
+                let is_set = lines.add(256 + 8 * quad).cast::<u64>().read_unaligned();
+                _mm512_mask_add_epi8(low, is_set, low, _mm512_set1_epi8(16))
+            }
+            6 => {
+                let shift = _mm512_set1_epi32(2 * (quad % 4) as i32);
+                let pairs = _mm512_srlv_epi32(line(4 + quad / 4), shift);
+                let high = _mm512_slli_epi16::<4>(_mm512_and_si512(pairs, _mm512_set1_epi8(3)));
+                _mm512_or_si512(low, high)
+            }
+            _ => low,
+        }
+    }
+}

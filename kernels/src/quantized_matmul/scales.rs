@@ -1,0 +1,63 @@
+//! Scales of a packed matrix, at the width that holds them exactly.
+
+use crate::lanes::{Lanes, half_to_single, single_to_half};
+
+/// A list of scales or minima in groups of sixteen, one for each column of a tile.
+#[derive(Debug)]
+pub(crate) enum Scales {
+    /// As half-precision bits: what 32-weight blocks store.
+    Half(Vec<u16>),
+    /// As single precision: products of a scale and a scale of scales.
+    Single(Vec<f32>),
+}
+
+impl Scales {
+    pub(crate) fn zeroed(length: usize, is_product: bool) -> Self {
+        if is_product {
+            Self::Single(vec![0.0; length])
+        } else {
+            Self::Half(vec![0; length])
+        }
+    }
+
+    pub(crate) fn set(&mut self, index: usize, value: f32) {
+        match self {
+            Self::Half(scales) => scales[index] = single_to_half(value),
+            Self::Single(scales) => scales[index] = value,
+        }
+    }
+
+    pub(crate) fn get(&self, index: usize) -> f32 {
+        match self {
+            Self::Half(scales) => half_to_single(scales[index]),
+            Self::Single(scales) => scales[index],
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Half(scales) => size_of_val(&scales[..]),
+            Self::Single(scales) => size_of_val(&scales[..]),
+        }
+    }
+}
+
+/// A stored scale that kernels are compiled for.
+pub(crate) trait StoredScale: Copy + Sync {
+    /// Sixteen scales in single precision.
+    fn widen(scales: &[Self]) -> Lanes;
+}
+
+impl StoredScale for u16 {
+    #[inline(always)]
+    fn widen(scales: &[Self]) -> Lanes {
+        std::array::from_fn(|lane| half_to_single(scales[lane]))
+    }
+}
+
+impl StoredScale for f32 {
+    #[inline(always)]
+    fn widen(scales: &[Self]) -> Lanes {
+        std::array::from_fn(|lane| scales[lane])
+    }
+}
