@@ -1,10 +1,13 @@
 //! Tells code, comments and literals of a Rust file apart, keeping every line where it is.
 
-/// A file's code and its comments. Both have the file's lines; what belongs to the other view, and
-/// the inside of literals in `code`, is blank.
+/// A file seen in three ways, each with all the file's lines; what a view leaves out is blank.
 #[derive(Debug, Clone)]
 pub(crate) struct Views {
+    /// Neither comments nor literals.
     pub(crate) code: String,
+    /// What the compiler sees: code and literals.
+    pub(crate) compiled: String,
+    /// Comments alone.
     pub(crate) comments: String,
 }
 
@@ -19,13 +22,18 @@ enum Kind {
 /// end, nested block comments, raw strings and lifetimes included.
 pub(crate) fn split(text: &str) -> Views {
     let characters: Vec<char> = text.chars().collect();
-    let (mut code, mut comments) = (String::new(), String::new());
+    let (mut code, mut compiled, mut comments) = (String::new(), String::new(), String::new());
     let mut start = 0;
     while start < characters.len() {
         let (kind, end) = piece(&characters, start);
         for &character in &characters[start..end.min(characters.len())] {
             let blank = if character == '\n' { '\n' } else { ' ' };
             code.push(if kind == Kind::Code { character } else { blank });
+            compiled.push(if kind == Kind::Comment {
+                blank
+            } else {
+                character
+            });
             comments.push(if kind == Kind::Comment {
                 character
             } else {
@@ -34,7 +42,11 @@ pub(crate) fn split(text: &str) -> Views {
         }
         start = end;
     }
-    Views { code, comments }
+    Views {
+        code,
+        compiled,
+        comments,
+    }
 }
 
 /// The kind of what begins at `start`, and where it ends.
@@ -148,6 +160,8 @@ mod tests {
         assert!(!views.code.contains("unsafe"));
         assert!(!views.code.contains("safe\""));
         assert!(views.code.ends_with(" d"));
+        assert!(views.compiled.contains("\"unsafe // \\\" x\""));
+        assert!(!views.compiled.contains("b */"));
         assert!(views.comments.contains("// unsafe"));
         assert_eq!(views.comments.matches("unsafe").count(), 1);
         assert_eq!(views.code.lines().count(), 2);
