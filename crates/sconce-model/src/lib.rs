@@ -1,7 +1,24 @@
 //! GGUF loading, `ArchSpec`, the decoder; implements the engine's port on candle.
 
+mod arch;
+mod claims;
+mod families;
 mod gguf;
 mod load_error;
+mod sizes;
+#[cfg(test)]
+mod tests;
+#[cfg(any(test, feature = "tiny-checkpoints"))]
+pub mod tiny;
+mod vocabulary;
 
+pub use arch::{
+    Activation, ArchSpec, Attention, FeedForward, Head, LayerSpec, Mask, Mixer, NormPlacement,
+    Projections, Rope, RopePairing, RopeStretch,
+};
+pub use candle_core::quantized::GgmlDType;
+pub use claims::{Claim, LayerPart, TensorRole};
+pub use families::spec_for;
 pub use gguf::{GgufFile, MappedTensor, Metadata, MetadataValue, TensorInfo};
 pub use load_error::{LoadError, LoadFault};
+pub use vocabulary::{chat_template_of, vocabulary_of};

@@ -9,7 +9,6 @@ pub struct LoadError {
     /// The file.
     pub file: PathBuf,
     /// What is wrong with it.
-    #[source]
     pub fault: LoadFault,
 }
 

@@ -1,0 +1,213 @@
+//! The exact tensors a spec consists of. A file with one fewer, one more or another shape is not
+//! that model.
+
+use std::collections::HashSet;
+
+use crate::arch::{
+    ArchSpec, Attention, FeedForward, Head, LayerSpec, Mixer, NormPlacement, Projections,
+    RopeStretch,
+};
+use crate::gguf::GgufFile;
+use crate::load_error::{LoadError, LoadFault};
+
+/// What a tensor is to the decoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TensorRole {
+    /// One row a token: `[vocabulary, hidden]`.
+    Embedding,
+    /// The norm before the head: `[hidden]`.
+    HeadNorm,
+    /// Hidden state to logits: `[vocabulary, hidden]`. Absent when tied.
+    Head,
+    /// Divides the rotary angle of each pair: `[rotated_dims / 2]`.
+    RopeFactors,
+    /// A part of one layer.
+    Layer(usize, LayerPart),
+}
+
+/// What a tensor is to its layer. Matrices are `[out, in]`: a row makes one output element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LayerPart {
+    /// The norm before attention: `[hidden]`.
+    AttentionNorm,
+    /// `[query_dim, hidden]`.
+    Query,
+    /// `[query_dim]`.
+    QueryBias,
+    /// `[kv_dim, hidden]`.
+    Key,
+    /// `[kv_dim]`.
+    KeyBias,
+    /// `[kv_dim, hidden]`.
+    Value,
+    /// `[kv_dim]`.
+    ValueBias,
+    /// Heads back to the residual stream: `[hidden, query_dim]`.
+    AttentionOutput,
+    /// The norm before the feed-forward part: `[hidden]`.
+    FeedForwardNorm,
+    /// `[feed_forward, hidden]`.
+    Gate,
+    /// `[feed_forward, hidden]`.
+    Up,
+    /// `[hidden, feed_forward]`.
+    Down,
+}
+
+impl TensorRole {
+    /// The tensor's name in a GGUF file.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Embedding => "token_embd.weight".to_owned(),
+            Self::HeadNorm => "output_norm.weight".to_owned(),
+            Self::Head => "output.weight".to_owned(),
+            Self::RopeFactors => "rope_freqs.weight".to_owned(),
+            Self::Layer(index, part) => format!("blk.{index}.{}", part.suffix()),
+        }
+    }
+}
+
+impl LayerPart {
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::AttentionNorm => "attn_norm.weight",
+            Self::Query => "attn_q.weight",
+            Self::QueryBias => "attn_q.bias",
+            Self::Key => "attn_k.weight",
+            Self::KeyBias => "attn_k.bias",
+            Self::Value => "attn_v.weight",
+            Self::ValueBias => "attn_v.bias",
+            Self::AttentionOutput => "attn_output.weight",
+            Self::FeedForwardNorm => "ffn_norm.weight",
+            Self::Gate => "ffn_gate.weight",
+            Self::Up => "ffn_up.weight",
+            Self::Down => "ffn_down.weight",
+        }
+    }
+}
+
+/// A tensor that must be in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// What it is.
+    pub role: TensorRole,
+    /// Its shape, outermost first.
+    pub shape: Vec<usize>,
+}
+
+impl ArchSpec {
+    /// Every tensor the decoder consists of, each once.
+    #[must_use]
+    pub fn claims(&self) -> Vec<Claim> {
+        let table = [self.vocabulary, self.hidden];
+        let mut claims = vec![
+            claim(TensorRole::Embedding, &table),
+            claim(TensorRole::HeadNorm, &[self.hidden]),
+        ];
+        match self.head {
+            Head::TiedToEmbedding => {}
+            Head::Own => claims.push(claim(TensorRole::Head, &table)),
+        }
+        // All layers share one tensor of factors, so it is claimed by the first that uses it.
+        claims.extend(self.layers.iter().find_map(rope_factors));
+        for (index, layer) in self.layers.iter().enumerate() {
+            let parts = layer_parts(layer, self.hidden);
+            let in_layer =
+                |(part, shape): (_, Vec<usize>)| claim(TensorRole::Layer(index, part), &shape);
+            claims.extend(parts.into_iter().map(in_layer));
+        }
+        claims
+    }
+}
+
+fn claim(role: TensorRole, shape: &[usize]) -> Claim {
+    Claim {
+        role,
+        shape: shape.to_vec(),
+    }
+}
+
+fn rope_factors(layer: &LayerSpec) -> Option<Claim> {
+    let Mixer::Attention(attention) = &layer.mixer;
+    match attention.rope.stretch {
+        RopeStretch::Stored => Some(claim(
+            TensorRole::RopeFactors,
+            &[attention.rope.rotated_dims / 2],
+        )),
+        RopeStretch::None | RopeStretch::Linear { .. } => None,
+    }
+}
+
+fn layer_parts(layer: &LayerSpec, hidden: usize) -> Vec<(LayerPart, Vec<usize>)> {
+    let mut parts = match layer.norms {
+        NormPlacement::Before => vec![
+            (LayerPart::AttentionNorm, vec![hidden]),
+            (LayerPart::FeedForwardNorm, vec![hidden]),
+        ],
+    };
+    match &layer.mixer {
+        Mixer::Attention(attention) => parts.extend(attention_parts(attention, hidden)),
+    }
+    match layer.feed_forward {
+        FeedForward::Gated { hidden: inner, .. } => parts.extend([
+            (LayerPart::Gate, vec![inner, hidden]),
+            (LayerPart::Up, vec![inner, hidden]),
+            (LayerPart::Down, vec![hidden, inner]),
+        ]),
+    }
+    parts
+}
+
+fn attention_parts(attention: &Attention, hidden: usize) -> Vec<(LayerPart, Vec<usize>)> {
+    let (query_dim, kv_dim) = (attention.query_dim(), attention.kv_dim());
+    let mut parts = vec![
+        (LayerPart::Query, vec![query_dim, hidden]),
+        (LayerPart::Key, vec![kv_dim, hidden]),
+        (LayerPart::Value, vec![kv_dim, hidden]),
+        (LayerPart::AttentionOutput, vec![hidden, query_dim]),
+    ];
+    match attention.projections {
+        Projections::Split => {}
+        Projections::SplitBiased => parts.extend([
+            (LayerPart::QueryBias, vec![query_dim]),
+            (LayerPart::KeyBias, vec![kv_dim]),
+            (LayerPart::ValueBias, vec![kv_dim]),
+        ]),
+    }
+    parts
+}
+
+/// Fails unless the file consists of exactly the tensors that `spec` claims.
+pub(crate) fn check_claims(spec: &ArchSpec, file: &GgufFile) -> Result<(), LoadError> {
+    let mut claimed = HashSet::new();
+    for Claim { role, shape } in spec.claims() {
+        let tensor = role.name();
+        match file.find_tensor(&tensor) {
+            Some(found) if found.shape == shape => claimed.insert(tensor),
+            Some(found) => {
+                let found = found.shape.clone();
+                let fault = LoadFault::TensorShape {
+                    tensor,
+                    wanted: shape,
+                    found,
+                };
+                return Err(fault.in_file(file.path()));
+            }
+            None => {
+                let fault = LoadFault::TensorMissing {
+                    tensor,
+                    shape: Some(shape),
+                };
+                return Err(fault.in_file(file.path()));
+            }
+        };
+    }
+    match file.tensors().find(|it| !claimed.contains(&it.name)) {
+        None => Ok(()),
+        Some(extra) => {
+            let (tensor, shape) = (extra.name.clone(), extra.shape.clone());
+            Err(LoadFault::TensorUnclaimed { tensor, shape }.in_file(file.path()))
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Weights files as they should be, as they should not be, and as nobody would write them.
+
+mod claims;
+mod draft;
+mod hostile_files;
+mod mapping;
+mod mutated_files;
+mod specs;
+mod vocabularies;
+
+use std::io::Write;
+
+use tempfile::NamedTempFile;
+
+use crate::LoadError;
+
+/// A file of these bytes, deleted when dropped.
+fn file_of(bytes: &[u8]) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    file
+}
+
+/// `name: ` and what came out, without the file's path, which differs from run to run.
+fn line<T>(name: &str, outcome: Result<T, LoadError>) -> String {
+    match outcome {
+        Ok(_) => format!("{name}: accepted\n"),
+        Err(error) => format!("{name}: {}\n", error.fault),
+    }
+}
