@@ -1,0 +1,223 @@
+//! All cards, and the way from a user's reference to a file that can be loaded.
+
+use std::path::PathBuf;
+
+use crate::fetch::Wanted;
+use crate::slot::Expected;
+use crate::{
+    CatalogError, FetchSettings, Integrity, ModelCache, ModelCard, ModelReference, ProgressSink,
+    Source,
+};
+
+/// The cards of `models/`: name of the file without its ending, and content.
+const BUILTIN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/cards.rs"));
+
+/// The models that are known by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Catalog {
+    cards: Vec<ModelCard>,
+    default_index: usize,
+}
+
+/// A model's file on this machine, ready to be loaded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResolvedModel {
+    /// The file.
+    pub path: PathBuf,
+    /// The name that clients use.
+    pub name: String,
+    /// The card, if the model has one.
+    pub card: Option<ModelCard>,
+    /// How much is known about the file's content.
+    pub integrity: Integrity,
+}
+
+impl Catalog {
+    /// The cards that the binary carries.
+    ///
+    /// # Panics
+    /// If a card in `models/` is wrong, which a test finds.
+    #[must_use]
+    pub fn builtin() -> Self {
+        Self::parse(BUILTIN).expect("a test reads every card that is built in")
+    }
+
+    /// Reads cards, each with the name that errors give it, and checks that they go together.
+    ///
+    /// # Errors
+    /// [`CatalogError::Card`] if a card is wrong, a name is taken twice, or not exactly one card
+    /// is the default.
+    pub fn parse(texts: &[(&str, &str)]) -> Result<Self, CatalogError> {
+        let mut cards: Vec<ModelCard> = Vec::new();
+        for (card, text) in texts {
+            let parsed = ModelCard::parse(card, text)?;
+            let is_taken = |name: &&str| cards.iter().any(|it| it.names().any(|it| it == *name));
+            if let Some(name) = parsed.names().find(is_taken) {
+                let reason = format!("the name {name:?} belongs to another card");
+                return Err(CatalogError::Card {
+                    card: (*card).to_owned(),
+                    reason,
+                });
+            }
+            cards.push(parsed);
+        }
+        let defaults: Vec<usize> = (0..cards.len())
+            .filter(|index| cards[*index].default)
+            .collect();
+        match defaults[..] {
+            [default_index] => Ok(Self {
+                cards,
+                default_index,
+            }),
+            _ => Err(CatalogError::Card {
+                card: texts
+                    .iter()
+                    .map(|(card, _)| *card)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+                reason: format!("{} cards are the default where one must be", defaults.len()),
+            }),
+        }
+    }
+
+    /// All cards, by name.
+    #[must_use]
+    pub fn cards(&self) -> &[ModelCard] {
+        &self.cards
+    }
+
+    /// The model when none is named.
+    #[must_use]
+    pub fn default_card(&self) -> &ModelCard {
+        &self.cards[self.default_index]
+    }
+
+    /// The card with this name or alias, or the default's for `default`; case does not matter.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&ModelCard> {
+        let name = name.to_lowercase();
+        if name == "default" {
+            return Some(self.default_card());
+        }
+        self.cards
+            .iter()
+            .find(|card| card.names().any(|it| it == name))
+    }
+
+    /// Every name, with its aliases in brackets, for people.
+    pub(crate) fn known_names(&self) -> String {
+        let described = |card: &ModelCard| match card.aliases.is_empty() {
+            true => card.name.clone(),
+            false => format!("{} ({})", card.name, card.aliases.join(", ")),
+        };
+        self.cards
+            .iter()
+            .map(described)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// Finds the model's file, and fetches it if it is not there. Dropping the future stops a
+    /// download, which the next call takes up again.
+    ///
+    /// # Errors
+    /// If there is no such model, its file is not what it should be, or no source gives it.
+    pub async fn resolve(
+        &self,
+        reference: &ModelReference,
+        cache: &ModelCache,
+        settings: &FetchSettings,
+        progress: ProgressSink<'_>,
+    ) -> Result<ResolvedModel, CatalogError> {
+        match reference {
+            ModelReference::Path(path) => resolve_path(path.clone()),
+            ModelReference::Card(name) => {
+                let card = self.find(name).ok_or_else(|| CatalogError::UnknownModel {
+                    text: name.clone(),
+                    known: self.known_names(),
+                })?;
+                let wanted = Wanted {
+                    name: &card.name,
+                    slot: cache.card_slot(card),
+                    expected: expected_of(card),
+                    sources: &card.sources,
+                };
+                let integrity = wanted.obtain(settings, progress).await?;
+                let (path, name) = (wanted.slot.path(), card.name.clone());
+                Ok(ResolvedModel {
+                    path,
+                    name,
+                    card: Some(card.clone()),
+                    integrity,
+                })
+            }
+            ModelReference::Hub(file) => {
+                let name = file.to_string();
+                let wanted = Wanted {
+                    name: &name,
+                    slot: cache.hub_slot(file),
+                    expected: Expected::default(),
+                    sources: &[Source::Hub(file.clone())],
+                };
+                let integrity = wanted.obtain(settings, progress).await?;
+                Ok(ResolvedModel {
+                    path: wanted.slot.path(),
+                    name,
+                    card: None,
+                    integrity,
+                })
+            }
+        }
+    }
+
+    /// Whether the card's file is in the cache, whole and checked. Reads no content.
+    #[must_use]
+    pub fn is_cached(&self, card: &ModelCard, cache: &ModelCache) -> bool {
+        cache.card_slot(card).is_stamped(expected_of(card))
+    }
+
+    /// Reads the card's file in full, whatever was noted about it.
+    ///
+    /// # Errors
+    /// [`CatalogError::Missing`], [`CatalogError::WrongSize`] or [`CatalogError::WrongSha256`].
+    pub async fn verify(
+        &self,
+        card: &ModelCard,
+        cache: &ModelCache,
+        progress: ProgressSink<'_>,
+    ) -> Result<PathBuf, CatalogError> {
+        let slot = cache.card_slot(card);
+        if !slot.path().is_file() {
+            return Err(CatalogError::Missing {
+                name: card.name.clone(),
+                path: slot.path(),
+            });
+        }
+        slot.check(expected_of(card), progress).await?;
+        Ok(slot.path())
+    }
+}
+
+fn expected_of(card: &ModelCard) -> Expected {
+    Expected {
+        bytes: Some(card.bytes),
+        sha256: Some(card.sha256),
+    }
+}
+
+fn resolve_path(path: PathBuf) -> Result<ResolvedModel, CatalogError> {
+    if !path.is_file() {
+        return Err(CatalogError::NoSuchFile { path });
+    }
+    let name = path
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    Ok(ResolvedModel {
+        path,
+        name,
+        card: None,
+        integrity: Integrity::Unchecked,
+    })
+}

@@ -1,0 +1,287 @@
+//! How a user names a model: a card, a path, or a file in a hub's repository.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::{Catalog, CatalogError};
+
+/// The branch that is meant when no revision is given.
+const REVISION_DEFAULT: &str = "main";
+
+/// What a user may write after `--model`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelReference {
+    /// A card, by its own name.
+    Card(String),
+    /// A file on this machine.
+    Path(PathBuf),
+    /// A file in a repository of the hub.
+    Hub(HubFile),
+}
+
+impl ModelReference {
+    /// Reads a card's name or alias, a path that ends in `.gguf` or exists, or
+    /// `HUB/REPO:FILE.gguf` with an optional `@REVISION` after the repository.
+    ///
+    /// # Errors
+    /// [`CatalogError::UnknownModel`], which lists the known names and the forms.
+    pub fn parse(text: &str, catalog: &Catalog) -> Result<Self, CatalogError> {
+        if let Some(card) = catalog.find(text) {
+            return Ok(Self::Card(card.name.clone()));
+        }
+        let path = Path::new(text);
+        if path.is_file() {
+            return Ok(Self::Path(path.to_path_buf()));
+        }
+        if let Some(file) = HubFile::parse(text) {
+            return Ok(Self::Hub(file));
+        }
+        if path
+            .extension()
+            .is_some_and(|it| it.eq_ignore_ascii_case("gguf"))
+        {
+            return Ok(Self::Path(path.to_path_buf()));
+        }
+        Err(CatalogError::UnknownModel {
+            text: text.to_owned(),
+            known: catalog.known_names(),
+        })
+    }
+}
+
+/// A file in a repository of the hub. Its parts are safe as folder names and in a URL's path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "HubFileText")]
+pub struct HubFile {
+    owner: String,
+    repository: String,
+    revision: String,
+    file: String,
+}
+
+/// A hub source as a card writes it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HubFileText {
+    repository: String,
+    revision: String,
+    file: String,
+}
+
+impl TryFrom<HubFileText> for HubFile {
+    type Error = String;
+
+    fn try_from(text: HubFileText) -> Result<Self, String> {
+        Self::new(&text.repository, &text.revision, &text.file)
+    }
+}
+
+impl HubFile {
+    /// `repository` is `OWNER/NAME`; `file` is a path inside it that ends in `.gguf`.
+    ///
+    /// # Errors
+    /// If a part is empty, would leave its folder, or has a character that hubs do not allow.
+    pub fn new(repository: &str, revision: &str, file: &str) -> Result<Self, String> {
+        let (owner, name) = repository
+            .split_once('/')
+            .filter(|(owner, name)| is_plain_name(owner) && is_plain_name(name))
+            .ok_or_else(|| format!("repository {repository:?} is not of the form OWNER/NAME"))?;
+        if !revision.split('/').all(is_plain_name) {
+            return Err(format!("revision {revision:?} is no branch, tag or commit"));
+        }
+        if !file.split('/').all(is_file_name) || !file.to_ascii_lowercase().ends_with(".gguf") {
+            return Err(format!("file {file:?} is no path of a .gguf file"));
+        }
+        Ok(Self {
+            owner: owner.to_owned(),
+            repository: name.to_owned(),
+            revision: revision.to_owned(),
+            file: file.to_owned(),
+        })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (place, file) = text.split_once(':')?;
+        let (repository, revision) = place.split_once('@').unwrap_or((place, REVISION_DEFAULT));
+        Self::new(repository, revision, file).ok()
+    }
+
+    /// Who owns the repository.
+    #[must_use]
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// The repository's name without its owner.
+    #[must_use]
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// Branch, tag or commit.
+    #[must_use]
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    /// The file's path inside the repository.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+}
+
+impl fmt::Display for HubFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            owner,
+            repository,
+            revision,
+            file,
+        } = self;
+        if revision == REVISION_DEFAULT {
+            write!(formatter, "{owner}/{repository}:{file}")
+        } else {
+            write!(formatter, "{owner}/{repository}@{revision}:{file}")
+        }
+    }
+}
+
+fn is_plain_name(text: &str) -> bool {
+    let is_allowed = |it: char| it.is_ascii_alphanumeric() || "._-".contains(it);
+    (1..=200).contains(&text.len()) && !text.starts_with('.') && text.chars().all(is_allowed)
+}
+
+fn is_file_name(text: &str) -> bool {
+    let is_refused = |it: char| it.is_control() || "\\:*?\"<>|".contains(it);
+    (1..=200).contains(&text.len()) && !text.starts_with('.') && !text.contains(is_refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> Result<ModelReference, CatalogError> {
+        ModelReference::parse(text, &Catalog::builtin())
+    }
+
+    fn hub(repository: &str, revision: &str, file: &str) -> ModelReference {
+        ModelReference::Hub(HubFile::new(repository, revision, file).unwrap())
+    }
+
+    #[test]
+    fn a_name_an_alias_and_the_word_default_lead_to_a_card() {
+        let catalog = Catalog::builtin();
+        let card = catalog.default_card();
+        let names = card.aliases.iter().chain([&card.name]).map(String::as_str);
+        for name in names.chain(["default", &card.name.to_uppercase()]) {
+            assert_eq!(
+                parse(name).unwrap(),
+                ModelReference::Card(card.name.clone()),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hub_reference_has_repository_revision_and_file() {
+        assert_eq!(
+            parse("Org/Repo:a.gguf").unwrap(),
+            hub("Org/Repo", "main", "a.gguf")
+        );
+        assert_eq!(
+            parse("o/r@v1.0:x/a b.gguf").unwrap(),
+            hub("o/r", "v1.0", "x/a b.gguf")
+        );
+        assert_eq!(
+            parse("o/r@refs/pr/1:a.gguf").unwrap(),
+            hub("o/r", "refs/pr/1", "a.gguf")
+        );
+    }
+
+    #[test]
+    fn what_ends_in_gguf_or_exists_is_a_path() {
+        for text in [
+            "model.gguf",
+            "/a/b.GGUF",
+            "./o:r.gguf",
+            "o/../r:a.gguf",
+            "a/b/c:d.gguf",
+        ] {
+            assert_eq!(
+                parse(text).unwrap(),
+                ModelReference::Path(text.into()),
+                "{text}"
+            );
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = file.path().to_str().unwrap();
+        assert_eq!(parse(text).unwrap(), ModelReference::Path(text.into()));
+    }
+
+    #[test]
+    fn anything_else_is_told_the_known_names_and_the_forms() {
+        for text in [
+            "",
+            "nope",
+            "o/r",
+            "o/r:a.bin",
+            "o/r@:a",
+            ":a",
+            "o/r:../a.bin",
+        ] {
+            let message = parse(text).unwrap_err().to_string();
+            assert!(
+                message.contains(&Catalog::builtin().default_card().name),
+                "{message}"
+            );
+            assert!(message.contains("HUB/REPO:FILE.gguf"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_hub_file_never_leaves_its_folder() {
+        let bad = [
+            ("../r", "main", "a.gguf"),
+            ("o/r", "..", "a.gguf"),
+            ("o/r", "a/../b", "a.gguf"),
+        ];
+        let files = [
+            "../a.gguf",
+            "/a.gguf",
+            "x//a.gguf",
+            "x/./a.gguf",
+            "a\\b.gguf",
+            ".gguf",
+        ];
+        for (repository, revision, file) in bad
+            .into_iter()
+            .chain(files.iter().map(|file| ("o/r", "main", *file)))
+        {
+            assert!(
+                HubFile::new(repository, revision, file).is_err(),
+                "{repository} {file}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_the_parser(text in ".{0,60}") {
+            let _ = parse(&text);
+        }
+
+        #[test]
+        fn a_hub_file_is_read_as_it_is_written(
+            text in "[a-z]{1,5}/[a-z.]{1,5}(@[a-z/]{1,6})?:[a-z/. ]{0,9}\\.gguf"
+        ) {
+            if let Some(file) = HubFile::parse(&text) {
+                prop_assert_eq!(HubFile::parse(&file.to_string()), Some(file));
+            }
+        }
+    }
+}
