@@ -1,0 +1,92 @@
+//! The draw itself: the steps in their order, over scratch that is kept between draws.
+
+use sconce_domain::{Draw, Sampling, TokenId, TokenLogprob};
+
+use crate::generator::random_unit;
+use crate::logprobs::Report;
+use crate::penalties::Occurrences;
+use crate::rank::{Candidate, largest};
+use crate::truncation::Support;
+
+/// What a draw depends on besides the logits.
+#[derive(Debug, Clone, Copy)]
+pub struct DrawContext<'a> {
+    /// The sequence's own rules.
+    pub sampling: &'a Sampling,
+    /// The tokens the client sent.
+    pub prompt: &'a [TokenId],
+    /// The tokens drawn so far. Their number is the position that the random number belongs to.
+    pub generated: &'a [TokenId],
+}
+
+/// Draws tokens. Holds nothing but scratch: what it draws depends on its arguments alone, so one
+/// sampler serves any number of sequences, in any order.
+///
+/// After the first draw for a vocabulary nothing is allocated, but for the report if one is asked
+/// for.
+#[derive(Debug, Default)]
+pub struct Sampler {
+    occurrences: Occurrences,
+    support: Support,
+    front: Vec<Candidate>,
+}
+
+impl Sampler {
+    /// A sampler without scratch.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Draws the next token of a sequence.
+    ///
+    /// Shape: `logits` is `[vocabulary]`. Penalties are written into it and taken back, so it is
+    /// afterwards what it was before.
+    /// A temperature that is not above zero, NaN included, counts as zero.
+    #[must_use]
+    pub fn draw(&mut self, logits: &mut [f32], context: &DrawContext<'_>) -> Draw {
+        let DrawContext {
+            sampling,
+            prompt,
+            generated,
+        } = *context;
+        let report = sampling
+            .logprobs
+            .map(|count| Report::read(logits, count, &mut self.front));
+        self.occurrences
+            .count(&sampling.penalties, prompt, generated, logits.len());
+        self.occurrences.penalise(logits, &sampling.penalties);
+        let token = self.choose(logits, context);
+        self.occurrences.restore(logits);
+        let logprobs = report.map(|it| {
+            let logit = logits
+                .get(token as usize)
+                .copied()
+                .unwrap_or(f32::NEG_INFINITY);
+            let logprob = it.logprob(logit);
+            it.of(TokenLogprob {
+                token: TokenId(token),
+                logprob,
+            })
+        });
+        Draw {
+            token: TokenId(token),
+            logprobs,
+        }
+    }
+
+    fn choose(&mut self, logits: &[f32], context: &DrawContext<'_>) -> u32 {
+        let sampling = context.sampling;
+        // The comparison is false for NaN.
+        if sampling.temperature > 0.0 {
+            self.support
+                .fill(logits, sampling.temperature, &sampling.truncation);
+            let position = context.generated.len() as u64;
+            self.support
+                .pick(random_unit(sampling.seed, position))
+                .unwrap_or(0)
+        } else {
+            largest(logits)
+        }
+    }
+}
