@@ -2,8 +2,12 @@
 
 mod arch;
 mod claims;
+mod cpu;
+mod decoder;
+mod executor;
 mod families;
 mod gguf;
+mod linear;
 mod load_error;
 mod sizes;
 #[cfg(test)]
@@ -18,6 +22,8 @@ pub use arch::{
 };
 pub use candle_core::quantized::GgmlDType;
 pub use claims::{Claim, LayerPart, TensorRole};
+pub use decoder::{Batch, BatchChunk, Decoder, DecoderSettings, LogitRows, MemoryUse};
+pub use executor::DecoderExecutor;
 pub use families::spec_for;
 pub use gguf::{GgufFile, MappedTensor, Metadata, MetadataValue, TensorInfo};
 pub use load_error::{LoadError, LoadFault};

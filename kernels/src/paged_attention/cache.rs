@@ -43,6 +43,12 @@ impl KvCache {
         2 * heads * head_dim * BLOCK_TOKENS * size_of::<u16>()
     }
 
+    /// Bytes of all blocks, whether or not the system has handed them out yet.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&self.keys[..]) + size_of_val(&self.values[..])
+    }
+
     /// Key-value heads.
     #[must_use]
     pub fn heads(&self) -> usize {

@@ -37,11 +37,22 @@ const ROW_CHUNK_BYTES: usize = 128 * 1024;
 /// Tasks for each thread: enough to share evenly, few enough to make claiming one cheap.
 const TASKS_PER_THREAD: usize = 4;
 
-/// Multiplies `rows` by each of `weights`; the results stand side by side in `out`.
+/// Weight matrices that read the same rows, and where in the output each puts its columns.
+#[derive(Debug, Clone, Copy)]
+pub struct Placed<'a> {
+    /// The matrices.
+    pub weights: &'a [PackedMatrix],
+    /// The first output column of each.
+    pub first_columns: &'a [usize],
+    /// Length of an output row.
+    pub width: usize,
+}
+
+/// Multiplies `rows` by each of the placed weights.
 ///
-/// Shapes: `rows` is `[rows, k]`, the weights are `[n_i, k]`, `out` is `[rows, sum of n_i]`,
-/// row-major. Reads every weight once for each 128 KiB of quantized rows: bound by memory for few
-/// rows, by arithmetic for many.
+/// Shapes: `rows` is `[rows, k]`, the weights are `[n_i, k]`, `out` is `[rows, width]`, row-major.
+/// Reads every weight once for each 128 KiB of quantized rows: bound by memory for few rows, by
+/// arithmetic for many.
 ///
 /// # Panics
 /// If the shapes do not fit each other.
@@ -49,67 +60,43 @@ pub fn matmul(
     isa: Isa,
     pool: &mut Pool,
     rows: &QuantizedRows,
-    weights: &[PackedMatrix],
+    placed: Placed<'_>,
     out: &mut [f32],
 ) {
-    let width: usize = weights.iter().map(PackedMatrix::n).sum();
-    assert!(
-        weights.iter().all(|it| it.k() == rows.k()),
-        "rows and weights differ in k"
-    );
-    assert_eq!(out.len(), rows.rows() * width, "the output is not rows x n");
+    let Placed { weights, first_columns, width } = placed;
+    assert!(weights.iter().all(|it| it.k() == rows.k()), "rows and weights differ in k");
+    assert_eq!(out.len(), rows.rows() * width, "the output is not rows of its width");
+    let ends = weights.iter().zip(first_columns).map(|(it, first)| first + it.n());
+    assert!(ends.max().is_none_or(|end| end <= width), "a matrix reaches beyond the output");
     let tiles: usize = weights.iter().map(PackedMatrix::tiles).sum();
     let tiles_per_task = tiles.div_ceil(pool.threads() * TASKS_PER_THREAD).max(1);
-    let target = Target {
-        out: DisjointSlice::new(out),
-        width,
-    };
+    let out = DisjointSlice::new(out);
     pool.run(tiles.div_ceil(tiles_per_task), &|task| {
         let mut first = task * tiles_per_task;
         let mut left = tiles_per_task;
-        let mut column = 0;
-        for matrix in weights {
-            if first < matrix.tiles() {
-                let last = (first + left).min(matrix.tiles());
-                multiply_tiles(isa, rows, matrix, first..last, target.at(column));
-                left -= last - first;
-                first = 0;
-            } else {
-                first -= matrix.tiles();
-            }
-            column += matrix.n();
+        for (matrix, &first_column) in weights.iter().zip(first_columns) {
+            let count = left.min(matrix.tiles().saturating_sub(first));
+            let columns = Columns { out: &out, width, first_column };
+            multiply_tiles(isa, rows, matrix, first..first + count, columns);
+            left -= count;
+            first = (first + count).saturating_sub(matrix.tiles());
         }
     });
 }
 
-/// Where results go: a row-major matrix of which each weight matrix fills some columns.
-#[derive(Debug)]
-struct Target<'a> {
-    out: DisjointSlice<'a, f32>,
-    width: usize,
-}
-
-impl<'a> Target<'a> {
-    fn at(&'a self, first_column: usize) -> Columns<'a> {
-        Columns {
-            target: self,
-            first_column,
-        }
-    }
-}
-
-/// The columns of the target that belong to one weight matrix.
+/// The columns of a row-major output that belong to one weight matrix.
 #[derive(Debug, Clone, Copy)]
 struct Columns<'a> {
-    target: &'a Target<'a>,
+    out: &'a DisjointSlice<'a, f32>,
+    width: usize,
     first_column: usize,
 }
 
 impl Columns<'_> {
     fn write(&self, row: usize, column: usize, values: &[f32]) {
-        let offset = row * self.target.width + self.first_column + column;
+        let offset = row * self.width + self.first_column + column;
         // SAFETY: each tile is computed by one task, and rows within a task differ.
-        let part = unsafe { self.target.out.part(offset, values.len()) };
+        let part = unsafe { self.out.part(offset, values.len()) };
         part.copy_from_slice(values);
     }
 }

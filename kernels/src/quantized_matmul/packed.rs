@@ -107,46 +107,42 @@ impl PackedMatrix {
                 .has_minimum()
                 .then(|| Scales::zeroed(cells * TILE, is_product)),
         };
-        matrix.fill_codes(pool, bytes);
-        matrix.fill_scales(bytes);
+        matrix.fill(pool, bytes);
         Ok(matrix)
     }
 
-    fn fill_codes(&mut self, pool: &mut Pool, bytes: &[u8]) {
+    fn fill(&mut self, pool: &mut Pool, bytes: &[u8]) {
         let (format, n, k) = (self.format, self.n, self.k);
-        let lines_per_tile = k / GROUP * lines_per_group(format.bits());
+        let (lines_per_group, parts) =
+            (lines_per_group(format.bits()), scales_per_group(format.bits()));
+        let (groups, row_bytes) = (k / GROUP, format.row_bytes(k));
         let lines = DisjointSlice::new(&mut self.codes);
+        let scales = self.scales.disjoint();
+        let minima = self.minima.as_mut().map(Scales::disjoint);
         pool.run(n.div_ceil(TILE), &|tile| {
-            // SAFETY: each task has a tile of its own.
-            let lines = unsafe { lines.part(tile * lines_per_tile, lines_per_tile) };
-            for column in 0..TILE.min(n - tile * TILE) {
-                let row_bytes = format.row_bytes(k);
-                let row = &bytes[(tile * TILE + column) * row_bytes..][..row_bytes];
-                for (group, lines) in lines
-                    .chunks_exact_mut(lines_per_group(format.bits()))
-                    .enumerate()
-                {
-                    put_codes(lines, format, column, &format.group(row, group).codes);
+            let rows = &bytes[tile * TILE * row_bytes..n.min((tile + 1) * TILE) * row_bytes];
+            for group in 0..groups {
+                let cell = tile * groups + group;
+                let mut columns = [[0.0; TILE]; 3];
+                // SAFETY: each task has the lines, scales and minima of a tile of its own.
+                let lines = unsafe { lines.part(cell * lines_per_group, lines_per_group) };
+                for (column, row) in rows.chunks_exact(row_bytes).enumerate() {
+                    let found = format.group(row, group);
+                    put_codes(lines, format, column, &found.codes);
+                    let values = [found.scales[0], found.scales[1], found.minimum];
+                    (0..3).for_each(|index| columns[index][column] = values[index]);
+                }
+                // SAFETY: as above.
+                unsafe {
+                    for part in 0..parts {
+                        scales.set((cell * parts + part) * TILE, &columns[part]);
+                    }
+                    if let Some(minima) = &minima {
+                        minima.set(cell * TILE, &columns[2]);
+                    }
                 }
             }
         });
-    }
-
-    fn fill_scales(&mut self, bytes: &[u8]) {
-        let row_bytes = self.format.row_bytes(self.k);
-        for (column, row) in bytes.chunks_exact(row_bytes).enumerate() {
-            for index in 0..self.k / GROUP {
-                let group = self.format.group(row, index);
-                for part in 0..scales_per_group(self.format.bits()) {
-                    let at = self.scale_index(column, index, part);
-                    self.scales.set(at, group.scales[part]);
-                }
-                let at = self.minimum_index(column, index);
-                if let Some(minima) = &mut self.minima {
-                    minima.set(at, group.minimum);
-                }
-            }
-        }
     }
 
     fn scale_index(&self, column: usize, group: usize, part: usize) -> usize {

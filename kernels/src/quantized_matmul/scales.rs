@@ -1,6 +1,7 @@
 //! Scales of a packed matrix, at the width that holds them exactly.
 
-use crate::lanes::{Lanes, half_to_single, single_to_half};
+use crate::DisjointSlice;
+use crate::lanes::{LANES, Lanes, half_to_single, single_to_half};
 
 /// A list of scales or minima in groups of sixteen, one for each column of a tile.
 #[derive(Debug)]
@@ -20,10 +21,10 @@ impl Scales {
         }
     }
 
-    pub(crate) fn set(&mut self, index: usize, value: f32) {
+    pub(crate) fn disjoint(&mut self) -> DisjointScales<'_> {
         match self {
-            Self::Half(scales) => scales[index] = single_to_half(value),
-            Self::Single(scales) => scales[index] = value,
+            Self::Half(scales) => DisjointScales::Half(DisjointSlice::new(scales)),
+            Self::Single(scales) => DisjointScales::Single(DisjointSlice::new(scales)),
         }
     }
 
@@ -38,6 +39,31 @@ impl Scales {
         match self {
             Self::Half(scales) => size_of_val(&scales[..]),
             Self::Single(scales) => size_of_val(&scales[..]),
+        }
+    }
+}
+
+/// Scales that several tasks fill, each its own tiles.
+#[derive(Debug)]
+pub(crate) enum DisjointScales<'a> {
+    Half(DisjointSlice<'a, u16>),
+    Single(DisjointSlice<'a, f32>),
+}
+
+impl DisjointScales<'_> {
+    /// Writes the scales of one tile's sixteen columns.
+    ///
+    /// # Safety
+    /// No other task may write the same index.
+    pub(crate) unsafe fn set(&self, index: usize, values: &Lanes) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe {
+            match self {
+                Self::Half(scales) => {
+                    scales.part(index, LANES).copy_from_slice(&values.map(single_to_half));
+                }
+                Self::Single(scales) => scales.part(index, LANES).copy_from_slice(values),
+            }
         }
     }
 }

@@ -58,8 +58,19 @@ fn product(isa: Isa, threads: usize, x: &[f32], weights: &[PackedMatrix]) -> Vec
     rows.quantize(isa, &mut pool, x, weights[0].k());
     let width: usize = weights.iter().map(PackedMatrix::n).sum();
     let mut out = vec![f32::NAN; rows.rows() * width];
-    matmul(isa, &mut pool, &rows, weights, &mut out);
+    let first_columns = first_columns(weights);
+    let placed = Placed { weights, first_columns: &first_columns, width };
+    matmul(isa, &mut pool, &rows, placed, &mut out);
     out
+}
+
+fn first_columns(weights: &[PackedMatrix]) -> Vec<usize> {
+    let ends = weights.iter().scan(0, |end, it| {
+        let start = *end;
+        *end += it.n();
+        Some(start)
+    });
+    ends.collect()
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
