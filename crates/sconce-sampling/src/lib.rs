@@ -21,6 +21,7 @@
 //! *Why no sort:* a vocabulary has up to 152 thousand entries and a step draws for every sequence.
 //! Each cut is a threshold found by selection, so the cost is a few passes over the logits.
 
+mod exponential;
 mod generator;
 mod logprobs;
 mod penalties;

@@ -2,7 +2,8 @@
 
 use sconce_domain::{TokenId, TokenLogprob, TokenLogprobs};
 
-use crate::rank::{Candidate, candidates, select_front};
+use crate::exponential::{exp, sum};
+use crate::rank::{Candidate, candidates, largest, select_front};
 
 /// The model's distribution at a position, before penalties, temperature and truncation, and
 /// before it is known which token is drawn.
@@ -17,19 +18,16 @@ pub(crate) struct Report {
 impl Report {
     /// Reads off the `count` most likely tokens.
     ///
-    /// The exponentials are of `f32`, each good to about 2^-22 of itself, and all else is `f64`, so
-    /// a log-probability is off by about 1e-6 nats at most, besides its rounding to `f32`. `front`
-    /// is scratch.
+    /// The exponentials are of `f32`, each good to 2e-7 of itself, and all else is `f64`, so a
+    /// log-probability is off by about 1e-6 nats at most, besides its rounding to `f32`. `front` is
+    /// scratch.
     pub(crate) fn read(logits: &[f32], count: u8, front: &mut Vec<Candidate>) -> Self {
-        let max = candidates(logits)
-            .map(|it| it.value)
-            .fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = candidates(logits)
-            .map(|it| f64::from(below(it.value, max).exp()))
-            .sum();
+        let likeliest = logits.get(largest(logits) as usize).copied();
+        let max = likeliest.unwrap_or(f32::NEG_INFINITY);
+        let log_sum = sum(logits, |it| exp(below(*it, max))).ln();
         let mut report = Self {
             max,
-            log_sum: sum.ln(),
+            log_sum,
             top: Vec::new(),
         };
         select_front(candidates(logits), usize::from(count), front);

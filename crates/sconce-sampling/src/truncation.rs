@@ -2,8 +2,12 @@
 
 use sconce_domain::Truncation;
 
+use crate::exponential::{exp, sum};
 use crate::logprobs::below;
 use crate::rank::{Candidate, candidates, last_ranked, select_front};
+
+/// Tokens that a pick passes at once.
+const PICK_BLOCK: usize = 512;
 
 /// The tokens that may still be drawn, with their weights (unnormalised probabilities, the most
 /// likely one's being 1), in the order of ids.
@@ -50,7 +54,7 @@ impl Support {
             .map(|it| it.value)
             .fold(f32::NEG_INFINITY, f32::max);
         for candidate in &mut self.weighted {
-            candidate.value = (below(candidate.value, max) / temperature).exp();
+            candidate.value = exp(below(candidate.value, max) / temperature);
         }
     }
 
@@ -60,7 +64,7 @@ impl Support {
             return;
         }
         let top_p = top_p.max(0.0);
-        let total = self.mass();
+        let total = mass(&self.weighted);
         // What weighs less than an even share of the part that may go cannot be needed: all such
         // tokens together weigh less than that part.
         let spare = (1.0 - top_p) * total / self.weighted.len() as f64;
@@ -75,25 +79,37 @@ impl Support {
         }
     }
 
-    fn mass(&self) -> f64 {
-        self.weighted.iter().map(|it| f64::from(it.value)).sum()
-    }
-
     /// The token at `unit`, in [0, 1), of the support's mass: the inverse of the cumulative
     /// distribution over ids. `None` if nothing is left to draw.
     pub(crate) fn pick(&self, unit: f64) -> Option<u32> {
-        let goal = unit * self.mass();
+        let goal = unit * mass(&self.weighted);
         let mut passed = 0.0;
-        let mut last = None;
-        for candidate in self.weighted.iter().filter(|it| it.value > 0.0) {
+        // Most of the way is gone in blocks, whose sums run in lanes.
+        let holds_goal = |block: &&[Candidate]| {
+            let end = passed + mass(block);
+            let holds = end > goal;
+            if !holds {
+                passed = end;
+            }
+            holds
+        };
+        let block = self.weighted.chunks(PICK_BLOCK).find(holds_goal);
+        // Rounding can leave the goal a hair beyond the end: then it is the last token's.
+        let tail = block.unwrap_or(&self.weighted);
+        let mut picked = None;
+        for candidate in tail.iter().filter(|it| it.value > 0.0) {
+            picked = Some(candidate.token);
             passed += f64::from(candidate.value);
-            last = Some(candidate.token);
-            if passed > goal {
+            if block.is_some() && passed > goal {
                 break;
             }
         }
-        last
+        picked
     }
+}
+
+fn mass(candidates: &[Candidate]) -> f64 {
+    sum(candidates, |it| it.value)
 }
 
 /// The last token of the shortest front part of `candidates` whose weights sum to at least `goal`;
@@ -102,7 +118,6 @@ impl Support {
 /// Halves the range that holds the answer by selecting its median, so that all halvings together
 /// touch each candidate about twice.
 fn nucleus_end(candidates: &mut [Candidate], goal: f64) -> Option<Candidate> {
-    let mass = |part: &[Candidate]| part.iter().map(|it| f64::from(it.value)).sum::<f64>();
     let (mut start, mut end, mut passed) = (0, candidates.len(), 0.0);
     while end - start > 1 {
         let middle = start + (end - start) / 2;
@@ -137,10 +152,6 @@ mod tests {
         let mut support = Support::default();
         support.fill(logits, 1.0, &truncation);
         support.weighted
-    }
-
-    fn mass(candidates: &[Candidate]) -> f64 {
-        candidates.iter().map(|it| f64::from(it.value)).sum()
     }
 
     proptest! {
