@@ -128,22 +128,26 @@ impl<E: Executor> Engine<E> {
 
     /// Runs one step. Does nothing when idle.
     pub fn step(&mut self) -> Stepped<E::Error> {
-        let plan = self.scheduler.plan();
-        let mut events = Vec::new();
-        if plan.chunks.is_empty() {
-            return Stepped {
-                events,
-                failure: None,
-            };
-        }
-        self.count(&plan);
-        tell_started(&plan, &mut events);
-        let step = describe(&self.scheduler, &self.rules, &plan);
-        let failure = match self.executor.run(&step) {
-            Ok(sampled) => self.commit(&plan, sampled, &mut events),
-            Err(failure) => Some(self.abandon(&plan, failure, &mut events)),
+        let mut stepped = Stepped {
+            events: Vec::new(),
+            failure: None,
         };
-        Stepped { events, failure }
+        let plan = self.scheduler.plan();
+        if plan.chunks.is_empty() {
+            return stepped;
+        }
+        self.begin(&plan, &mut stepped.events);
+        match self
+            .executor
+            .run(&describe(&self.scheduler, &self.rules, &plan))
+        {
+            Ok(sampled) => self.commit(&plan, sampled, &mut stepped.events),
+            Err(failure) => {
+                self.abandon(&plan, &mut stepped.events);
+                stepped.failure = Some(failure);
+            }
+        }
+        stepped
     }
 
     /// Whether a step would do nothing.
@@ -218,17 +222,15 @@ impl<E: Executor> Engine<E> {
         Ok(())
     }
 
-    fn count(&mut self, plan: &StepPlan) {
+    /// Counts a step, and tells who takes part for the first time.
+    fn begin(&mut self, plan: &StepPlan, events: &mut Vec<Event>) {
         self.steps += 1;
         self.step_tokens = TokenCount(plan.chunks.iter().map(|it| it.tokens.0).sum());
+        let started = plan.started.iter();
+        events.extend(started.map(|&(sequence, cached)| Event::Started { sequence, cached }));
     }
 
-    fn commit(
-        &mut self,
-        plan: &StepPlan,
-        sampled: Vec<Sampled>,
-        events: &mut Vec<Event>,
-    ) -> Option<E::Error> {
+    fn commit(&mut self, plan: &StepPlan, sampled: Vec<Sampled>, events: &mut Vec<Event>) {
         assert_eq!(
             plan.chunks.len(),
             sampled.len(),
@@ -241,7 +243,6 @@ impl<E: Executor> Engine<E> {
             .map(|(chunk, sampled)| self.judge(chunk, sampled, events))
             .collect();
         self.scheduler.commit(plan, &outcomes);
-        None
     }
 
     /// What a chunk's outcome means for its sequence; tells it.
@@ -274,7 +275,7 @@ impl<E: Executor> Engine<E> {
         (generated >= rules.generated_max.0).then_some(FinishReason::Length)
     }
 
-    fn abandon(&mut self, plan: &StepPlan, failure: E::Error, events: &mut Vec<Event>) -> E::Error {
+    fn abandon(&mut self, plan: &StepPlan, events: &mut Vec<Event>) {
         self.scheduler.abandon(plan);
         for chunk in &plan.chunks {
             self.rules.remove(&chunk.sequence);
@@ -283,13 +284,7 @@ impl<E: Executor> Engine<E> {
                 reason: FinishReason::Failed,
             });
         }
-        failure
     }
-}
-
-fn tell_started(plan: &StepPlan, events: &mut Vec<Event>) {
-    let started = plan.started.iter();
-    events.extend(started.map(|&(sequence, cached)| Event::Started { sequence, cached }));
 }
 
 /// The plan in the executor's words.

@@ -94,16 +94,8 @@ impl FakeExecutor {
     /// of the request, where it is known.
     fn check_what_is_read(&self, chunk: &StepChunk<'_>) {
         let mut past = Past::NONE;
-        let end = self.positions(chunk).end;
-        let request = chunk.draw.map(|it| (it.prompt, it.generated));
-        if let Some((prompt, generated)) = request {
-            assert_eq!(
-                prompt.len() + generated.len(),
-                end as usize,
-                "a draw is from all tokens"
-            );
-        }
-        for position in 0..end {
+        let mut known = chunk.draw.map(|it| it.prompt.iter().chain(it.generated));
+        for position in 0..self.positions(chunk).end {
             let written = self.read(chunk, position);
             past = past.then(written.token);
             assert_eq!(
@@ -112,15 +104,17 @@ impl FakeExecutor {
                 "slot {:?} holds another sequence's past",
                 self.slot(chunk, position)
             );
-            if let Some((prompt, generated)) = request {
-                let known = prompt.iter().chain(generated).nth(position as usize);
+            if let Some(known) = &mut known {
+                let token = known.next();
                 assert_eq!(
-                    known,
+                    token,
                     Some(&written.token),
                     "position {position} is another token"
                 );
             }
         }
+        let unread = known.and_then(|mut it| it.next());
+        assert_eq!(unread, None, "a draw is from all tokens that are known");
     }
 
     fn positions(&self, chunk: &StepChunk<'_>) -> std::ops::Range<u32> {

@@ -356,8 +356,9 @@ impl Scheduler {
             .running
             .pop()
             .expect("the sequence that found no block is running");
-        self.pool.release(id);
-        self.sequences.get_mut(&id).expect(IS_ADMITTED).computed = TokenCount(0);
+        let sequence = self.sequences.get_mut(&id).expect(IS_ADMITTED);
+        sequence.computed = TokenCount(0);
+        self.pool.release(sequence.id);
         self.waiting.push_front(id);
         self.counters.preemptions += 1;
         draft.plan.preempted.push(id);

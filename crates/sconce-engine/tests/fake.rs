@@ -1,0 +1,139 @@
+//! The fake device notices what it is there to notice.
+
+use sconce_domain::{BlockId, BlockSize, Sampling, TokenCount, TokenId};
+use sconce_engine::fake::{FakeError, FakeExecutor};
+use sconce_engine::{DrawRequest, Executor, Sampled, Step, StepChunk};
+
+const VOCABULARY: u32 = 50;
+
+fn fake() -> FakeExecutor {
+    FakeExecutor::new(
+        BlockSize::new(2).expect("two is a power of two"),
+        VOCABULARY,
+    )
+}
+
+fn tokens(count: u32) -> Vec<TokenId> {
+    (0..count).map(TokenId).collect()
+}
+
+fn chunk<'a>(tokens: &'a [TokenId], start: u32, blocks: &'a [BlockId]) -> StepChunk<'a> {
+    StepChunk {
+        tokens,
+        start: TokenCount(start),
+        blocks,
+        draw: None,
+    }
+}
+
+fn run(fake: &mut FakeExecutor, chunk: StepChunk<'_>) -> Result<Vec<Sampled>, FakeError> {
+    fake.run(&Step {
+        chunks: vec![chunk],
+    })
+}
+
+#[test]
+fn a_prompt_in_pieces_draws_what_it_draws_whole() {
+    let (all, sampling) = (tokens(5), Sampling::greedy());
+    let draw = Some(DrawRequest {
+        sampling: &sampling,
+        prompt: &all,
+        generated: &[],
+    });
+    let blocks = [BlockId(4), BlockId(0), BlockId(9)];
+    let whole = run(
+        &mut fake(),
+        StepChunk {
+            draw,
+            ..chunk(&all, 0, &blocks)
+        },
+    );
+    let mut pieces = fake();
+    assert_eq!(
+        run(&mut pieces, chunk(&all[..3], 0, &blocks[..2])),
+        Ok(vec![Sampled::Nothing])
+    );
+    let end = run(
+        &mut pieces,
+        StepChunk {
+            draw,
+            ..chunk(&all[3..], 3, &blocks)
+        },
+    );
+    assert_eq!(end, whole);
+    assert!(matches!(whole.unwrap()[..], [Sampled::Token(_)]));
+}
+
+#[test]
+fn the_seed_matters_only_above_temperature_zero() {
+    let drawn = |temperature: f32, seed: u64| {
+        let sampling = Sampling {
+            temperature,
+            seed,
+            logprobs: Some(3),
+            ..Sampling::greedy()
+        };
+        let prompt = tokens(3);
+        let request = DrawRequest {
+            sampling: &sampling,
+            prompt: &prompt,
+            generated: &[],
+        };
+        sconce_engine::fake::draw(&request, VOCABULARY)
+    };
+    assert_eq!(drawn(0.0, 1), drawn(0.0, 2));
+    assert_ne!(drawn(1.0, 1).token, drawn(1.0, 2).token);
+    assert_eq!(drawn(1.0, 1).logprobs.unwrap().top.len(), 3);
+}
+
+#[test]
+fn poison_fails_the_step_and_nothing_else() {
+    let mut fake = fake().failing_on(TokenId(99));
+    let failed = run(&mut fake, chunk(&[TokenId(99)], 0, &[BlockId(0)]));
+    assert_eq!(failed, Err(FakeError::Poisoned(TokenId(99))));
+    assert!(run(&mut fake, chunk(&tokens(2), 0, &[BlockId(0)])).is_ok());
+}
+
+#[test]
+#[should_panic(expected = "read before it is written")]
+fn a_wrong_block_is_noticed() {
+    let mut fake = fake();
+    run(&mut fake, chunk(&tokens(2), 0, &[BlockId(0)])).unwrap();
+    let _ = run(&mut fake, chunk(&tokens(1), 2, &[BlockId(1), BlockId(2)]));
+}
+
+#[test]
+#[should_panic(expected = "another sequence's past")]
+fn an_overwritten_block_is_noticed() {
+    let mut fake = fake();
+    let blocks = [BlockId(0), BlockId(1)];
+    run(&mut fake, chunk(&tokens(4), 0, &blocks)).unwrap();
+    run(
+        &mut fake,
+        chunk(&[TokenId(8), TokenId(9)], 0, &[BlockId(0)]),
+    )
+    .unwrap();
+    let _ = run(
+        &mut fake,
+        chunk(&tokens(1), 4, &[BlockId(0), BlockId(1), BlockId(2)]),
+    );
+}
+
+#[test]
+#[should_panic(expected = "is another token")]
+fn a_token_that_the_client_did_not_send_is_noticed() {
+    let (all, sampling) = (tokens(2), Sampling::greedy());
+    let prompt = [TokenId(0), TokenId(7)];
+    let draw = Some(DrawRequest {
+        sampling: &sampling,
+        prompt: &prompt,
+        generated: &[],
+    });
+    let _ = run(
+        &mut fake(),
+        StepChunk {
+            draw,
+            ..chunk(&all, 0, &[BlockId(0)])
+        },
+    );
+}

@@ -1,0 +1,210 @@
+//! Who has asked for what, what each must hear, and what each has heard.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sconce_domain::{BlockSize, FinishReason, Sampling, SequenceId, TenantId, TokenCount, TokenId};
+use sconce_engine::{DrawRequest, Event, NewSequence, fake};
+
+/// Draws are below this; small enough that stop tokens come up and prompts meet.
+pub(crate) const VOCABULARY: u32 = 40;
+/// No draw gives it, so only a prompt brings it to the device, which then fails.
+pub(crate) const POISON: TokenId = TokenId(VOCABULARY);
+
+/// One sequence as its client sees it.
+#[derive(Debug)]
+pub(crate) struct Member {
+    tenant: TenantId,
+    place: usize,
+    prompt_length: usize,
+    /// Everything that is known of it: the prompt, then what was heard.
+    tokens: Vec<TokenId>,
+    /// What it says when it runs alone, the prompt before it.
+    solo: Vec<TokenId>,
+    solo_reason: FinishReason,
+    has_started: bool,
+}
+
+/// All sequences, those that have ended too: others may share their prefixes.
+#[derive(Debug, Default)]
+pub(crate) struct Crowd {
+    live: BTreeMap<SequenceId, Member>,
+    gone: Vec<Member>,
+    arrived: usize,
+    last_started: Option<usize>,
+    pub(crate) queried_tokens: u64,
+    pub(crate) hit_tokens: u64,
+}
+
+impl Member {
+    fn new(new: &NewSequence, place: usize) -> Self {
+        let (solo, solo_reason) = run_alone(new);
+        Self {
+            tenant: new.tenant.clone(),
+            place,
+            prompt_length: new.prompt.len(),
+            tokens: new.prompt.clone(),
+            solo,
+            solo_reason,
+            has_started: false,
+        }
+    }
+
+    pub(crate) fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    fn hear(&mut self, token: TokenId) {
+        assert!(self.has_started, "it speaks before it has started");
+        self.tokens.push(token);
+        assert!(
+            self.solo.starts_with(&self.tokens),
+            "it says something else than alone"
+        );
+    }
+
+    fn check_end(&self, reason: FinishReason, step_failed: bool) {
+        if step_failed {
+            assert_eq!(reason, FinishReason::Failed, "it was in a step that failed");
+        } else {
+            assert_eq!(self.tokens, self.solo, "it ends too early");
+            assert_eq!(
+                reason, self.solo_reason,
+                "it ends for another reason than alone"
+            );
+        }
+    }
+}
+
+impl Crowd {
+    pub(crate) fn join(&mut self, new: &NewSequence) {
+        let earlier = self.live.insert(new.id, Member::new(new, self.arrived));
+        assert!(
+            earlier.is_none(),
+            "the world gives each sequence its own id"
+        );
+        self.arrived += 1;
+    }
+
+    pub(crate) fn leave(&mut self, id: SequenceId) {
+        self.gone.extend(self.live.remove(&id));
+    }
+
+    pub(crate) fn live(&self) -> impl Iterator<Item = SequenceId> {
+        self.live.keys().copied()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// Everybody who ever came, with what is known of them.
+    pub(crate) fn everybody(&self) -> impl Iterator<Item = &Member> {
+        self.gone.iter().chain(self.live.values())
+    }
+
+    /// Blocks that those who have started hold at most.
+    pub(crate) fn blocks_max(&self, size: BlockSize) -> u32 {
+        let started = self.live.values().filter(|it| it.has_started);
+        started
+            .map(|it| size.blocks_for(TokenCount(it.tokens.len() as u32)).0)
+            .sum()
+    }
+
+    pub(crate) fn hear(&mut self, event: &Event, size: BlockSize, step_failed: bool) {
+        match event {
+            Event::Started { sequence, cached } => self.hear_start(*sequence, *cached, size),
+            Event::Token { sequence, draw } => {
+                assert!(!step_failed, "a step that fails has drawn nothing");
+                self.member(*sequence).hear(draw.token);
+            }
+            Event::Ended { sequence, reason } => {
+                self.member(*sequence).check_end(*reason, step_failed);
+                self.leave(*sequence);
+            }
+        }
+    }
+
+    fn member(&mut self, id: SequenceId) -> &mut Member {
+        self.live
+            .get_mut(&id)
+            .unwrap_or_else(|| panic!("{id} is gone and still speaks"))
+    }
+
+    fn hear_start(&mut self, id: SequenceId, cached: TokenCount, size: BlockSize) {
+        let member = &self.live[&id];
+        assert!(!member.has_started, "{id} starts twice");
+        assert!(
+            self.last_started < Some(member.place),
+            "{id} overtakes or is overtaken"
+        );
+        assert_eq!(cached.0 % size.tokens().0, 0, "{id} shares a block in part");
+        assert!(
+            (cached.0 as usize) < member.prompt_length,
+            "{id} has nothing to compute"
+        );
+        assert!(
+            cached.0 as usize <= self.sharable(member),
+            "{id} shares what its tenant has not had computed"
+        );
+        self.last_started = Some(member.place);
+        self.queried_tokens += member.prompt_length as u64;
+        self.hit_tokens += u64::from(cached.0);
+        self.member(id).has_started = true;
+    }
+
+    /// The longest prefix that another sequence of the same tenant has too.
+    fn sharable(&self, member: &Member) -> usize {
+        self.everybody()
+            .filter(|it| it.place != member.place && it.tenant == member.tenant)
+            .map(|it| common_prefix(&it.tokens, &member.tokens))
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+fn common_prefix(one: &[TokenId], other: &[TokenId]) -> usize {
+    one.iter()
+        .zip(other)
+        .take_while(|(one, other)| one == other)
+        .count()
+}
+
+/// The prompt and the whole answer of a sequence that has the device to itself, and why it ends.
+fn run_alone(new: &NewSequence) -> (Vec<TokenId>, FinishReason) {
+    let mut generated = Vec::new();
+    loop {
+        let (prompt, sampling) = (&new.prompt[..], &new.sampling);
+        let request = DrawRequest {
+            sampling,
+            prompt,
+            generated: &generated,
+        };
+        let token = fake::draw(&request, VOCABULARY).token;
+        let is_stop = new.stop_tokens.contains(&token);
+        if !is_stop {
+            generated.push(token);
+        }
+        let is_full = generated.len() == new.generated_max.0 as usize;
+        if is_stop || is_full {
+            let reason = if is_stop {
+                FinishReason::Stop
+            } else {
+                FinishReason::Length
+            };
+            return ([prompt, &generated].concat(), reason);
+        }
+    }
+}
+
+/// A greedy sequence without stop tokens.
+pub(crate) fn sequence(id: u64, prompt: Vec<TokenId>, generated_max: u32) -> NewSequence {
+    NewSequence {
+        id: SequenceId(id),
+        tenant: TenantId::shared(),
+        prompt,
+        sampling: Sampling::greedy(),
+        generated_max: TokenCount(generated_max),
+        stop_tokens: Arc::from([]),
+    }
+}

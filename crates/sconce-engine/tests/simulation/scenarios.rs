@@ -1,0 +1,289 @@
+//! One promise each, shown in a few steps.
+
+use sconce_domain::{BlockCount, BlockSize, SequenceId, TenantId, TokenCount, TokenId};
+use sconce_engine::fake::FakeExecutor;
+use sconce_engine::{AdmitError, Command, Engine, EngineLimits, Event, NewSequence};
+
+use crate::crowd::{VOCABULARY, sequence};
+use crate::watch::{Notes, Watched, watch};
+
+type Scenario = (&'static str, fn());
+
+pub(crate) const ALL: &[Scenario] = &[
+    (
+        "a known prompt is computed only where it ends",
+        a_known_prompt,
+    ),
+    (
+        "answers to one prompt compute it once",
+        answers_to_one_prompt,
+    ),
+    ("the end of the oldest prefix is evicted first", eviction),
+    (
+        "whoever gave way finds most of its work again",
+        a_cheap_return,
+    ),
+    (
+        "cancelling half of a crowd frees its blocks at once",
+        cancelling_half,
+    ),
+    (
+        "a stream goes on while a long prompt is computed",
+        a_long_prompt,
+    ),
+    (
+        "what cannot be started is refused and changes nothing",
+        refusals,
+    ),
+];
+
+/// An engine with blocks of four tokens.
+struct Bench {
+    engine: Engine<Watched>,
+    notes: Notes,
+}
+
+impl Bench {
+    fn new(blocks: u32, step_tokens_max: u32) -> Self {
+        let block_size = BlockSize::new(4).expect("four is a power of two");
+        let (watched, notes) = watch(FakeExecutor::new(block_size, VOCABULARY));
+        let limits = EngineLimits {
+            block_size,
+            blocks: BlockCount(blocks),
+            step_tokens_max: TokenCount(step_tokens_max),
+            running_max: 64,
+        };
+        Self {
+            engine: Engine::new(watched, limits),
+            notes,
+        }
+    }
+
+    fn start(&mut self, new: NewSequence) {
+        self.engine
+            .apply(Command::Start(new))
+            .expect("the scenario starts what fits");
+    }
+
+    /// Runs one step; returns the tokens of its chunks and what it told.
+    fn step(&mut self) -> (Vec<u32>, Vec<Event>) {
+        let stepped = self.engine.step();
+        self.engine.check_invariants();
+        assert_eq!(stepped.failure, None);
+        (self.notes.borrow().clone(), stepped.events)
+    }
+
+    /// Runs until idle; returns the tokens computed and what was told.
+    fn finish(&mut self) -> (u32, Vec<Event>) {
+        let (mut tokens, mut events) = (0, Vec::new());
+        for _ in 0..10_000 {
+            if self.engine.is_idle() {
+                return (tokens, events);
+            }
+            let (chunks, told) = self.step();
+            tokens += chunks.iter().sum::<u32>();
+            events.extend(told);
+        }
+        panic!("it does not finish");
+    }
+
+    /// Runs `new` alone; returns the tokens found in the cache and the tokens computed.
+    fn run(&mut self, new: NewSequence) -> (u32, u32) {
+        self.start(new);
+        let (tokens, events) = self.finish();
+        match events.first() {
+            Some(Event::Started { cached, .. }) => (cached.0, tokens),
+            other => panic!("it must start first, not {other:?}"),
+        }
+    }
+
+    fn referenced(&self) -> u32 {
+        self.engine.status().blocks_referenced
+    }
+}
+
+/// Tokens that no other `which` begins with.
+fn prompt(which: u32, length: u32) -> Vec<TokenId> {
+    (0..length)
+        .map(|it| TokenId((which + it) % VOCABULARY))
+        .collect()
+}
+
+fn a_known_prompt() {
+    let mut bench = Bench::new(64, 64);
+    assert_eq!(bench.run(sequence(1, prompt(0, 17), 1)), (0, 17));
+    assert_eq!(bench.run(sequence(2, prompt(0, 17), 1)), (16, 1));
+    assert_eq!(
+        bench.run(sequence(3, prompt(0, 16), 1)),
+        (12, 4),
+        "one token must be computed"
+    );
+    let foreign = NewSequence {
+        tenant: TenantId("other".into()),
+        ..sequence(4, prompt(0, 17), 1)
+    };
+    assert_eq!(bench.run(foreign), (0, 17), "another tenant shares nothing");
+    let status = bench.engine.status();
+    assert_eq!(status.prefix_queried_tokens_total, 17 + 17 + 16 + 17);
+    assert_eq!(status.prefix_hit_tokens_total, 16 + 12);
+}
+
+fn answers_to_one_prompt() {
+    let mut bench = Bench::new(64, 64);
+    for id in 1..=4 {
+        bench.start(sequence(id, prompt(0, 17), 8));
+    }
+    assert_eq!(
+        bench.step().0,
+        [17],
+        "the first computes the prompt for all"
+    );
+    assert_eq!(
+        bench.step().0,
+        [1, 1, 1, 1],
+        "the others compute its last token only"
+    );
+    assert_eq!(
+        bench.referenced(),
+        4 + 4,
+        "four blocks are shared and each has one of its own"
+    );
+    bench.finish();
+    bench.start(sequence(5, prompt(20, 17), 8));
+    bench.start(NewSequence {
+        tenant: TenantId("other".into()),
+        ..sequence(6, prompt(20, 17), 8)
+    });
+    assert_eq!(
+        bench.step().0,
+        [17, 17],
+        "another tenant does not wait for what it may not have"
+    );
+    bench.finish();
+}
+
+fn eviction() {
+    let mut bench = Bench::new(8, 64);
+    bench.run(sequence(1, prompt(0, 16), 1));
+    bench.run(sequence(2, prompt(20, 16), 1));
+    assert_eq!(
+        bench.engine.status().blocks_cached,
+        8,
+        "everything is remembered"
+    );
+    bench.run(sequence(3, prompt(10, 8), 1));
+    assert_eq!(
+        bench.run(sequence(4, prompt(0, 17), 1)).0,
+        8,
+        "the oldest has lost its end"
+    );
+}
+
+/// The older one needs a block, so the younger one gives its blocks back, most of which are
+/// still there when the older one has ended.
+fn a_cheap_return() {
+    let mut bench = Bench::new(12, 64);
+    bench.start(sequence(1, prompt(0, 23), 4));
+    bench.start(sequence(2, prompt(20, 23), 8));
+    let (tokens, _) = bench.finish();
+    let status = bench.engine.status();
+    assert_eq!(status.preemptions_total, 1);
+    assert_eq!(
+        tokens,
+        (23 + 3) + (23 + 7) + 4,
+        "one block is computed anew, and no more"
+    );
+}
+
+fn cancelling_half() {
+    let mut bench = Bench::new(1_000, 4_096);
+    for id in 0..32 {
+        bench.start(sequence(u64::from(id), prompt(id, 5 + id), 50));
+    }
+    for _ in 0..7 {
+        bench.step();
+    }
+    assert_eq!(bench.engine.status().running, 32);
+    for id in (0..32).step_by(2) {
+        bench
+            .engine
+            .apply(Command::Cancel(SequenceId(id)))
+            .expect("anybody may leave");
+    }
+    // Seven steps have computed the prompt and six more tokens.
+    let held = |steps: u32| {
+        (1..32)
+            .step_by(2)
+            .map(|id| (5 + id + steps - 1_u32).div_ceil(4))
+            .sum()
+    };
+    let referenced: u32 = held(7);
+    assert_eq!(
+        bench.referenced(),
+        referenced,
+        "their blocks are free before the next step"
+    );
+    bench.step();
+    let referenced: u32 = held(8);
+    assert_eq!(
+        bench.referenced(),
+        referenced,
+        "nobody else holds more than its own"
+    );
+    bench.finish();
+    assert_eq!(bench.referenced(), 0);
+}
+
+fn a_long_prompt() {
+    let mut bench = Bench::new(100, 16);
+    bench.start(sequence(1, prompt(0, 8), 50));
+    bench.step();
+    bench.start(sequence(2, prompt(20, 150), 1));
+    for _ in 0..10 {
+        assert_eq!(
+            bench.step().0,
+            [1, 15],
+            "one token for the stream, the rest for the prompt"
+        );
+    }
+    bench.finish();
+}
+
+fn refusals() {
+    let mut bench = Bench::new(4, 16);
+    assert_eq!(bench.engine.sequence_tokens_max(), TokenCount(17));
+    bench.start(sequence(1, prompt(0, 10), 7));
+    let mut refuse = |new| {
+        let before = bench.engine.status();
+        let refused = bench.engine.apply(Command::Start(new)).err();
+        assert_eq!(bench.engine.status(), before);
+        bench.engine.check_invariants();
+        refused
+    };
+    let id = SequenceId(2);
+    let too_long = refuse(sequence(2, prompt(0, 10), 8));
+    assert_eq!(
+        too_long.map(|it| it.to_string()).as_deref(),
+        Some(
+            "sequence 2 may reach 18 tokens and so 5 KV blocks, but there are only 4: shorten \
+             the prompt, ask for fewer tokens or give the cache more memory"
+        )
+    );
+    assert!(
+        refuse(sequence(2, prompt(0, 10), u32::MAX)).is_some(),
+        "no sum wraps around"
+    );
+    assert_eq!(
+        refuse(sequence(2, vec![], 8)),
+        Some(AdmitError::EmptyPrompt { sequence: id })
+    );
+    assert_eq!(
+        refuse(sequence(2, prompt(0, 1), 0)),
+        Some(AdmitError::NothingAsked { sequence: id })
+    );
+    let duplicate = Some(AdmitError::DuplicateId {
+        sequence: SequenceId(1),
+    });
+    assert_eq!(refuse(sequence(1, prompt(0, 1), 1)), duplicate);
+    bench.finish();
+}
