@@ -80,6 +80,25 @@ fn a_key_or_value_that_lies_is_refused() {
                 draft.key(b"k", STRING, &u64::MAX.to_le_bytes());
             }),
             ("boolean of 2", |draft| draft.key(b"k", BOOLEAN, &[2])),
+        ],
+        &expect![[r#"
+            empty key: a metadata key at byte 67 is empty; the file is damaged or hostile: fetch it again
+            key of other bytes: a metadata key at byte 75 is not valid UTF-8; the file is damaged or hostile: fetch it again
+            key with a NUL: a metadata key at byte 67 is a text with a NUL in it; the file is damaged or hostile: fetch it again
+            key twice: metadata key "general.architecture" occurs twice; the file is damaged or hostile: fetch it again
+            unknown value type: key k has the unknown value type 13; the file is damaged: fetch it again
+            string of other bytes: a string value at byte 88 is not valid UTF-8; the file is damaged or hostile: fetch it again
+            string of a gibibyte: a string value at byte 88 needs 1073741824 bytes, but only 360 are left; the file is cut off or damaged: fetch it again
+            string of 2^64 - 1 bytes: a string value at byte 88 needs 18446744073709551615 bytes, but only 360 are left; the file is cut off or damaged: fetch it again
+            boolean of 2: key k has the boolean 2; the file is damaged: fetch it again
+        "#]],
+    );
+}
+
+#[test]
+fn an_array_that_lies_is_refused() {
+    check(
+        &[
             ("array of 2^63", |draft| {
                 draft.key(b"k", ARRAY, &array(U8, 1 << 63, &[]))
             }),
@@ -109,15 +128,6 @@ fn a_key_or_value_that_lies_is_refused() {
             }),
         ],
         &expect![[r#"
-            empty key: a metadata key at byte 67 is empty; the file is damaged or hostile: fetch it again
-            key of other bytes: a metadata key at byte 75 is not valid UTF-8; the file is damaged or hostile: fetch it again
-            key with a NUL: a metadata key at byte 67 is a text with a NUL in it; the file is damaged or hostile: fetch it again
-            key twice: metadata key "general.architecture" occurs twice; the file is damaged or hostile: fetch it again
-            unknown value type: key k has the unknown value type 13; the file is damaged: fetch it again
-            string of other bytes: a string value at byte 88 is not valid UTF-8; the file is damaged or hostile: fetch it again
-            string of a gibibyte: a string value at byte 88 needs 1073741824 bytes, but only 360 are left; the file is cut off or damaged: fetch it again
-            string of 2^64 - 1 bytes: a string value at byte 88 needs 18446744073709551615 bytes, but only 360 are left; the file is cut off or damaged: fetch it again
-            boolean of 2: key k has the boolean 2; the file is damaged: fetch it again
             array of 2^63: the array length of key k is 9223372036854775808, but at most 4194304 is read; the file is damaged: fetch it again
             array whose size wraps: the array length of key k is 2305843009213693952, but at most 4194304 is read; the file is damaged: fetch it again
             array longer than the file: an array at byte 92 needs 8388608 bytes, but only 356 are left; the file is cut off or damaged: fetch it again
