@@ -1,1 +1,20 @@
-//! To be written.
+//! Between strings and token ids: tokenizer, incremental detokenizer, stop strings, chat template.
+//!
+//! Pure once loaded: a [`Vocabulary`] and a template's source come in as plain data, from whatever
+//! file the model crate read; nothing here opens a file, asks a clock or knows a model by name.
+
+mod detokenizer;
+mod error;
+mod stop_strings;
+mod template;
+mod tokenizer;
+mod vocabulary;
+
+pub use detokenizer::Detokenizer;
+pub use error::TextError;
+pub use stop_strings::{Scanned, StopScanner, StopStrings};
+pub use template::{ChatTemplate, CivilTime, RenderOptions};
+pub use tokenizer::{Specials, Tokenizer};
+pub use vocabulary::{
+    EdgeTokens, SpecialTokens, TokenClass, TokenizerModel, Vocabulary, VocabularyKind,
+};
