@@ -26,7 +26,7 @@ const NAME: &str = "chat_template";
 /// of an expression's length to compile it: ten seconds for this many bytes of one sum.
 const SOURCE_BYTES_MAX: usize = 64 * 1024;
 /// No chat is granted more; rendering stays below a second.
-const FUEL_MAX: u64 = 4_000_000;
+const FUEL_MAX: u64 = 8_000_000;
 
 /// A compiled chat template.
 #[derive(Debug, Clone)]
@@ -143,7 +143,7 @@ impl Budget {
             .map(InputSize::of)
             .fold(InputSize::default(), InputSize::plus);
         Self {
-            fuel: FUEL_MAX.min(300_000 + 1_000 * size.values + size.bytes),
+            fuel: FUEL_MAX.min(300_000 + 2_500 * size.values + size.bytes),
             output_bytes_max: (1 << 20)
                 + 8 * usize::try_from(size.bytes).unwrap_or(usize::MAX / 16),
         }
