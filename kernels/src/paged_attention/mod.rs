@@ -130,6 +130,7 @@ fn attend_task(
     let group = queries.heads / cache.heads();
     let mut keys = vec![0.0; head_dim * BLOCK_TOKENS];
     let mut values = vec![0.0; head_dim * BLOCK_TOKENS];
+    let mut scores = vec![0.0; task.count * group * LANES];
     let mut running = vec![
         Running {
             largest: f32::NEG_INFINITY,
@@ -151,17 +152,25 @@ fn attend_task(
     let last_block = (first_position + task.count - 1) / BLOCK_TOKENS;
     for (index, &block) in task.chunk.blocks[..=last_block].iter().enumerate() {
         cache.widen(block, task.kv_head, &mut keys, &mut values);
-        for query in 0..task.count {
-            let position = first_position + query;
-            if position < index * BLOCK_TOKENS {
-                continue;
-            }
-            let visible = position - index * BLOCK_TOKENS + 1;
+        let first_visible = (index * BLOCK_TOKENS).saturating_sub(first_position);
+        for query in first_visible..task.count {
             let row = task.chunk.first_row + task.first + query;
             for head in 0..group {
                 let offset = row * queries.stride + (task.kv_head * group + head) * head_dim;
-                let scores = scores(&queries.values[offset..][..head_dim], &keys, queries.scale);
-                let scores = mask(scores, visible);
+                let query_values = &queries.values[offset..][..head_dim];
+                let place = (query * group + head) * LANES;
+                score(
+                    query_values,
+                    &keys,
+                    queries.scale,
+                    &mut scores[place..][..LANES],
+                );
+            }
+        }
+        for query in first_visible..task.count {
+            let visible = first_position + query - index * BLOCK_TOKENS + 1;
+            for head in 0..group {
+                let scores = mask(load(&scores[(query * group + head) * LANES..]), visible);
                 let running = &mut running[query * group + head];
                 accumulate(running, scores, &values, output(query, head));
             }
@@ -175,9 +184,11 @@ fn attend_task(
     }
 }
 
-/// Products of a query with a block's sixteen keys. Four chains, so that additions overlap.
+/// Products of a query with a block's sixteen keys, summed in four chains, so that the additions of
+/// one need not wait for those of another. Written to memory and read back for the softmax: in one
+/// piece with it, the compiler vectorises two lanes at a time for the sake of its reductions.
 #[inline(always)]
-fn scores(query: &[f32], keys: &[f32], scale: f32) -> Lanes {
+fn score(query: &[f32], keys: &[f32], scale: f32, out: &mut [f32]) {
     let mut chains = [[0.0; LANES]; 4];
     for (query, keys) in query.chunks_exact(4).zip(keys.chunks_exact(4 * LANES)) {
         for chain in 0..4 {
@@ -185,11 +196,11 @@ fn scores(query: &[f32], keys: &[f32], scale: f32) -> Lanes {
             chains[chain] = fused([query[chain]; LANES], keys, chains[chain]);
         }
     }
-    std::array::from_fn(|lane| {
+    for lane in 0..LANES {
         let left = chains[0][lane] + chains[1][lane];
         let right = chains[2][lane] + chains[3][lane];
-        (left + right) * scale
-    })
+        out[lane] = (left + right) * scale;
+    }
 }
 
 /// Hides the slots from `visible` on.
@@ -215,12 +226,18 @@ fn accumulate(running: &mut Running, scores: Lanes, values: &[f32], out: &mut [f
         }
     };
     let correction = exp(running.largest - new_largest);
-    let weights = scores.map(|score| exp(score - new_largest));
+    let mut weights = [0.0; LANES];
+    for lane in 0..LANES {
+        weights[lane] = exp(scores[lane] - new_largest);
+    }
     running.sum = running.sum.mul_add(correction, sum(weights));
     running.largest = new_largest;
     let dims = out.len();
     for (part, out) in out.chunks_exact_mut(LANES).enumerate() {
-        let mut total = load(out).map(|it| it * correction);
+        let mut total = load(out);
+        for lane in 0..LANES {
+            total[lane] *= correction;
+        }
         for slot in 0..BLOCK_TOKENS {
             let values = load(&values[slot * dims + part * LANES..]);
             total = fused([weights[slot]; LANES], values, total);

@@ -1,21 +1,53 @@
 //! Activations, quantized to eight bits once for all products that read them.
 
 use super::GROUP;
+use super::packed::scales_per_group;
 use crate::isa::for_each_isa;
 use crate::{DisjointSlice, Isa, Pool};
 
+/// Thirty-two activations of a row. Everything a kernel needs of them lies together, so that a row is
+/// one pointer.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(16))]
+pub(crate) struct ActivationGroup {
+    /// Codes from -127 to 127.
+    pub(crate) codes: [i8; GROUP],
+    /// What a code of one stands for.
+    pub(crate) scale: f32,
+    /// The scale times the sum of all codes.
+    pub(crate) scaled_sum: f32,
+    /// Sums of the codes of the first and the second sixteen.
+    pub(crate) sums: [i32; 2],
+}
+
+const EMPTY: ActivationGroup = ActivationGroup {
+    codes: [0; GROUP],
+    scale: 0.0,
+    scaled_sum: 0.0,
+    sums: [0; 2],
+};
+
 /// Rows of activations as eight-bit codes with one scale for each group of 32.
 ///
-/// `x[row][k] = scale[row][k / 32] * code[row][k]`, codes from -127 to 127, so the error of a value
-/// is at most half a scale: the group's largest magnitude divided by 254.
+/// `x[row][k] = scale[row][k / 32] * code[row][k]`, so the error of a value is at most half a scale:
+/// the group's largest magnitude divided by 254.
 #[derive(Debug, Default)]
 pub struct QuantizedRows {
     rows: usize,
     k: usize,
-    codes: Vec<i8>,
-    scales: Vec<f32>,
-    /// Sums of the codes of each sixteen.
-    sums: Vec<i32>,
+    groups: Vec<ActivationGroup>,
+}
+
+impl ActivationGroup {
+    /// The sum of the codes that share a weight scale: all of them, or one half.
+    #[inline(always)]
+    pub(crate) fn code_sum<const BITS: u32>(&self, part: usize) -> i32 {
+        if scales_per_group(BITS) == 2 {
+            self.sums[part]
+        } else {
+            self.sums[0] + self.sums[1]
+        }
+    }
 }
 
 impl QuantizedRows {
@@ -31,24 +63,11 @@ impl QuantizedRows {
         self.k
     }
 
-    /// The codes of `row`.
+    /// The groups of `row`.
     #[inline(always)]
-    pub(crate) fn codes(&self, row: usize) -> &[i8] {
-        &self.codes[row * self.k..(row + 1) * self.k]
-    }
-
-    /// The scales of `row`, one for each group.
-    #[inline(always)]
-    pub(crate) fn scales(&self, row: usize) -> &[f32] {
+    pub(crate) fn row(&self, row: usize) -> &[ActivationGroup] {
         let groups = self.k / GROUP;
-        &self.scales[row * groups..(row + 1) * groups]
-    }
-
-    /// The sums of the codes of each sixteen in `row`.
-    #[inline(always)]
-    pub(crate) fn sums(&self, row: usize) -> &[i32] {
-        let halves = self.k / 16;
-        &self.sums[row * halves..(row + 1) * halves]
+        &self.groups[row * groups..(row + 1) * groups]
     }
 
     /// Replaces the content by `x`, of shape `[rows, k]`. Keeps its memory between calls.
@@ -66,41 +85,26 @@ impl QuantizedRows {
             x.len()
         );
         (self.rows, self.k) = (x.len() / k, k);
-        self.codes.resize(x.len(), 0);
-        self.scales.resize(x.len() / GROUP, 0.0);
-        self.sums.resize(x.len() / 16, 0);
-        let codes = DisjointSlice::new(&mut self.codes);
-        let scales = DisjointSlice::new(&mut self.scales);
-        let sums = DisjointSlice::new(&mut self.sums);
+        self.groups.resize(x.len() / GROUP, EMPTY);
+        let groups_per_row = k / GROUP;
+        let groups = DisjointSlice::new(&mut self.groups);
         let rows_per_task = self.rows.div_ceil(pool.threads()).max(4);
         pool.run(self.rows.div_ceil(rows_per_task), &|task| {
             let first = task * rows_per_task;
             let count = rows_per_task.min(self.rows - first);
-            let x = &x[first * k..(first + count) * k];
             // SAFETY: tasks have different rows.
-            let (codes, scales, sums) = unsafe {
-                (
-                    codes.part(first * k, count * k),
-                    scales.part(first * k / GROUP, count * k / GROUP),
-                    sums.part(first * k / 16, count * k / 16),
-                )
-            };
+            let groups = unsafe { groups.part(first * groups_per_row, count * groups_per_row) };
             for_each_isa!(isa, quantize_groups(
-                x: &[f32] = x,
-                codes: &mut [i8] = codes,
-                scales: &mut [f32] = scales,
-                sums: &mut [i32] = sums,
+                x: &[f32] = &x[first * k..(first + count) * k],
+                groups: &mut [ActivationGroup] = groups,
             ));
         });
     }
 }
 
 #[inline(always)]
-fn quantize_groups(x: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [i32]) {
-    let groups = x.chunks_exact(GROUP).zip(codes.chunks_exact_mut(GROUP));
-    for ((values, codes), (scale, sums)) in
-        groups.zip(scales.iter_mut().zip(sums.chunks_exact_mut(2)))
-    {
+fn quantize_groups(x: &[f32], groups: &mut [ActivationGroup]) {
+    for (values, group) in x.chunks_exact(GROUP).zip(groups) {
         let mut largest = [0.0_f32; 8];
         for part in values.chunks_exact(8) {
             for lane in 0..8 {
@@ -112,18 +116,26 @@ fn quantize_groups(x: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [
                 };
             }
         }
-        let largest = largest
-            .into_iter()
-            .fold(0.0_f32, |a, b| if b > a { b } else { a });
-        *scale = largest / 127.0;
-        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        for (half, sum) in sums.iter_mut().enumerate() {
-            *sum = 0;
+        let mut most = 0.0;
+        for lane in 0..8 {
+            most = if largest[lane] > most {
+                largest[lane]
+            } else {
+                most
+            };
+        }
+        let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
+        let mut sums = [0; 2];
+        for half in 0..2 {
             for k in half * 16..half * 16 + 16 {
-                codes[k] = nearest_code(values[k] * inverse);
-                *sum += i32::from(codes[k]);
+                let code = nearest_code(values[k] * inverse);
+                group.codes[k] = code;
+                sums[half] += i32::from(code);
             }
         }
+        group.scale = most / 127.0;
+        group.scaled_sum = group.scale * (sums[0] + sums[1]) as f32;
+        group.sums = sums;
     }
 }
 

@@ -3,11 +3,15 @@
 //! Products of bytes are summed in 16 bits as long as they cannot overflow: eight quads of 4-bit
 //! codes (8 * 2 * 15 * 127 = 30,480), four of 5-bit, two of 6-bit codes; 8-bit codes go to 32 bits
 //! at once, with the weight's sign moved to the activation.
+//!
+//! No closure and no `map` stands in the hot part: their bodies are compiled without the vector
+//! instructions, so each would become a call that passes registers through memory. Writing them as
+//! loops made the whole decoder several times faster.
 
 use std::arch::x86_64::*;
 
 use super::GROUP;
-use super::activations::QuantizedRows;
+use super::activations::{ActivationGroup, QuantizedRows};
 use super::packed::{TILE, lines_per_group, scales_per_group};
 use super::scales::StoredScale;
 use super::tile::{Tile, TileKernel, zero_code};
@@ -40,76 +44,69 @@ unsafe fn rows_avx2<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S: 
 ) -> [Lanes; ROWS] {
     let parts = scales_per_group(BITS);
     let mut total = [[_mm256_setzero_ps(); 2]; ROWS];
+    let mut x = [std::ptr::null::<ActivationGroup>(); ROWS];
+    for row in 0..ROWS {
+        x[row] = rows.row(first + row).as_ptr();
+    }
+    let (lines, scales) = (tile.codes.as_ptr().cast::<u8>(), tile.scales.as_ptr());
     for group in 0..rows.k() / GROUP {
-        let lines = tile.codes[group * lines_per_group(BITS)..]
-            .as_ptr()
-            .cast::<u8>();
-        let codes: [*const i8; ROWS] =
-            std::array::from_fn(|row| rows.codes(first + row)[group * GROUP..].as_ptr());
-        for part in 0..parts {
-            // SAFETY: the group's lines and the rows' codes were sliced above, so they are there.
-            let sums = unsafe { integer_sums::<ROWS, BITS>(lines, codes, part) };
-            // SAFETY: the instruction set is there, and slices are checked.
-            let scales = unsafe { widen(&tile.scales[(group * parts + part) * TILE..][..TILE]) };
-            for row in 0..ROWS {
-                let scale_x = rows.scales(first + row)[group];
-                let sum_x = code_sum::<BITS>(rows.sums(first + row), group, part);
-                let zero = _mm256_set1_epi32(zero_code(BITS, MINIMUM) * sum_x);
-                for half in 0..2 {
-                    let centred = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums[row][half], zero));
-                    let scale = _mm256_mul_ps(scales[half], _mm256_set1_ps(scale_x));
-                    total[row][half] = _mm256_fmadd_ps(scale, centred, total[row][half]);
+        // SAFETY: the caller promises the tile `k / 32` groups, and each row has as many.
+        unsafe {
+            let lines = lines.add(group * lines_per_group(BITS) * 64);
+            for part in 0..parts {
+                let sums = integer_sums::<ROWS, BITS>(lines, x, part);
+                let scales = widen(scales.add((group * parts + part) * TILE));
+                for row in 0..ROWS {
+                    let zero = zero_code(BITS, MINIMUM) * (*x[row]).code_sum::<BITS>(part);
+                    let zero = _mm256_set1_epi32(zero);
+                    let scale_x = _mm256_set1_ps((*x[row]).scale);
+                    for half in 0..2 {
+                        let centred = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums[row][half], zero));
+                        let scale = _mm256_mul_ps(scales[half], scale_x);
+                        total[row][half] = _mm256_fmadd_ps(scale, centred, total[row][half]);
+                    }
                 }
             }
             if MINIMUM {
-                // SAFETY: as above.
-                let minima = unsafe { widen(&tile.minima[group * TILE..][..TILE]) };
+                let minima = widen(tile.minima.as_ptr().add(group * TILE));
                 for row in 0..ROWS {
-                    let sum_x = code_sum::<BITS>(rows.sums(first + row), group, part) as f32;
-                    let sum_x = _mm256_set1_ps(rows.scales(first + row)[group] * sum_x);
+                    let sum_x = _mm256_set1_ps((*x[row]).scaled_sum);
                     for half in 0..2 {
                         total[row][half] = _mm256_fmadd_ps(minima[half], sum_x, total[row][half]);
                     }
                 }
             }
+            for row in 0..ROWS {
+                x[row] = x[row].add(1);
+            }
         }
     }
-    total.map(|halves| {
-        let mut lanes = [0.0; TILE];
+    let mut results = [[0.0; TILE]; ROWS];
+    for row in 0..ROWS {
         // SAFETY: sixteen lanes are two registers of eight.
         unsafe {
-            _mm256_storeu_ps(lanes.as_mut_ptr(), halves[0]);
-            _mm256_storeu_ps(lanes.as_mut_ptr().add(8), halves[1]);
+            _mm256_storeu_ps(results[row].as_mut_ptr(), total[row][0]);
+            _mm256_storeu_ps(results[row].as_mut_ptr().add(8), total[row][1]);
         }
-        lanes
-    })
-}
-
-/// The sum of a row's codes over the weights that share a scale.
-#[inline(always)]
-fn code_sum<const BITS: u32>(sums: &[i32], group: usize, part: usize) -> i32 {
-    if scales_per_group(BITS) == 2 {
-        sums[2 * group + part]
-    } else {
-        sums[2 * group] + sums[2 * group + 1]
     }
+    results
 }
 
 /// Sixteen scales in single precision.
 ///
 /// # Safety
-/// The processor must have AVX2 and F16C; `scales` has sixteen elements.
+/// The processor must have AVX2 and F16C; `start` points to sixteen scales.
 #[inline(always)]
-unsafe fn widen<S: StoredScale>(scales: &[S]) -> Halves<__m256> {
-    let start = scales.as_ptr();
+unsafe fn widen<S: StoredScale>(start: *const S) -> Halves<__m256> {
     // SAFETY: sixteen elements of two or four bytes each, by the caller's promise.
     unsafe {
         if size_of::<S>() == 2 {
             let start = start.cast::<__m128i>();
-            [0, 1].map(|half| _mm256_cvtph_ps(_mm_loadu_si128(start.add(half))))
+            let (left, right) = (_mm_loadu_si128(start), _mm_loadu_si128(start.add(1)));
+            [_mm256_cvtph_ps(left), _mm256_cvtph_ps(right)]
         } else {
             let start = start.cast::<f32>();
-            [0, 8].map(|offset| _mm256_loadu_ps(start.add(offset)))
+            [_mm256_loadu_ps(start), _mm256_loadu_ps(start.add(8))]
         }
     }
 }
@@ -117,29 +114,26 @@ unsafe fn widen<S: StoredScale>(scales: &[S]) -> Halves<__m256> {
 /// Sums of products of one part of a group (all eight quads, or four of them).
 ///
 /// # Safety
-/// `lines` has a group's lines, each of `codes` 32 codes, and the processor AVX2.
+/// `lines` has a group's lines, each of `x` is a group, and the processor has AVX2.
 #[inline(always)]
 unsafe fn integer_sums<const ROWS: usize, const BITS: u32>(
     lines: *const u8,
-    codes: [*const i8; ROWS],
+    x: [*const ActivationGroup; ROWS],
     part: usize,
 ) -> [Halves<__m256i>; ROWS] {
     // SAFETY: the caller's promise is passed on.
     unsafe {
         match BITS {
-            8 => signed_sums(lines, codes),
+            8 => signed_sums(lines, x),
             6 => {
-                let first = wide_sums::<ROWS, BITS, 1>(lines, codes, 2 * part);
-                add(
-                    first,
-                    wide_sums::<ROWS, BITS, 1>(lines, codes, 2 * part + 1),
-                )
+                let first = wide_sums::<ROWS, BITS, 1>(lines, x, 2 * part);
+                add(first, wide_sums::<ROWS, BITS, 1>(lines, x, 2 * part + 1))
             }
             5 => {
-                let first = wide_sums::<ROWS, BITS, 2>(lines, codes, 0);
-                add(first, wide_sums::<ROWS, BITS, 2>(lines, codes, 2))
+                let first = wide_sums::<ROWS, BITS, 2>(lines, x, 0);
+                add(first, wide_sums::<ROWS, BITS, 2>(lines, x, 2))
             }
-            _ => wide_sums::<ROWS, BITS, 4>(lines, codes, 0),
+            _ => wide_sums::<ROWS, BITS, 4>(lines, x, 0),
         }
     }
 }
@@ -162,19 +156,21 @@ unsafe fn add<const ROWS: usize>(
 #[inline(always)]
 unsafe fn wide_sums<const ROWS: usize, const BITS: u32, const PAIRS: usize>(
     lines: *const u8,
-    codes: [*const i8; ROWS],
+    x: [*const ActivationGroup; ROWS],
     first: usize,
 ) -> [Halves<__m256i>; ROWS] {
-    // SAFETY: the caller has AVX2, the group's lines and 32 codes a row.
+    // SAFETY: the caller has AVX2, the group's lines and a group a row.
     unsafe {
         let mut sums = [[_mm256_setzero_si256(); 2]; ROWS];
         for pair in first..first + PAIRS {
             for parity in 0..2 {
                 let quad = 2 * pair + parity;
-                let weights = [0, 1].map(|half| unpack::<BITS>(lines, quad, half));
+                let weights = [
+                    unpack::<BITS>(lines, quad, 0),
+                    unpack::<BITS>(lines, quad, 1),
+                ];
                 for row in 0..ROWS {
-                    let x =
-                        _mm256_set1_epi32(codes[row].add(4 * quad).cast::<i32>().read_unaligned());
+                    let x = broadcast(x[row], quad);
                     for half in 0..2 {
                         let products = _mm256_maddubs_epi16(weights[half], x);
                         sums[row][half] = _mm256_add_epi16(sums[row][half], products);
@@ -183,8 +179,20 @@ unsafe fn wide_sums<const ROWS: usize, const BITS: u32, const PAIRS: usize>(
             }
         }
         let ones = _mm256_set1_epi16(1);
-        sums.map(|halves| halves.map(|sum| _mm256_madd_epi16(sum, ones)))
+        for row in 0..ROWS {
+            for half in 0..2 {
+                sums[row][half] = _mm256_madd_epi16(sums[row][half], ones);
+            }
+        }
+        sums
     }
+}
+
+/// Four codes of a row in every lane.
+#[inline(always)]
+unsafe fn broadcast(x: *const ActivationGroup, quad: usize) -> __m256i {
+    // SAFETY: the caller has AVX2 and a group, whose first 32 bytes are its codes.
+    unsafe { _mm256_set1_epi32(x.cast::<i32>().add(quad).read()) }
 }
 
 /// The unsigned codes of eight columns in one quad.
@@ -192,8 +200,7 @@ unsafe fn wide_sums<const ROWS: usize, const BITS: u32, const PAIRS: usize>(
 unsafe fn unpack<const BITS: u32>(lines: *const u8, quad: usize, half: usize) -> __m256i {
     // SAFETY: the caller has AVX2 and the group's lines.
     unsafe {
-        let line = |index: usize| _mm256_loadu_si256(lines.add(64 * index + 32 * half).cast());
-        let nibbles = line(quad / 2);
+        let nibbles = _mm256_load_si256(lines.add(quad / 2 * 64 + 32 * half).cast());
         let nibbles = if quad.is_multiple_of(2) {
             nibbles
         } else {
@@ -210,7 +217,8 @@ unsafe fn unpack<const BITS: u32>(lines: *const u8, quad: usize, half: usize) ->
             }
             6 => {
                 let shift = _mm256_set1_epi32(2 * (quad % 4) as i32);
-                let pairs = _mm256_srlv_epi32(line(4 + quad / 4), shift);
+                let pairs = _mm256_load_si256(lines.add(256 + quad / 4 * 64 + 32 * half).cast());
+                let pairs = _mm256_srlv_epi32(pairs, shift);
                 let high = _mm256_slli_epi16::<4>(_mm256_and_si256(pairs, _mm256_set1_epi8(3)));
                 _mm256_or_si256(low, high)
             }
@@ -239,9 +247,9 @@ unsafe fn fifth_bits(bits: i32) -> __m256i {
 #[inline(always)]
 unsafe fn signed_sums<const ROWS: usize>(
     lines: *const u8,
-    codes: [*const i8; ROWS],
+    x: [*const ActivationGroup; ROWS],
 ) -> [Halves<__m256i>; ROWS] {
-    // SAFETY: the caller has AVX2, the group's lines and 32 codes a row.
+    // SAFETY: the caller has AVX2, the group's lines and a group a row.
     unsafe {
         let ones = _mm256_set1_epi16(1);
         let mut sums = [[_mm256_setzero_si256(); 2]; ROWS];
@@ -250,8 +258,7 @@ unsafe fn signed_sums<const ROWS: usize>(
                 let weights = _mm256_load_si256(lines.add(64 * quad + 32 * half).cast());
                 let magnitudes = _mm256_abs_epi8(weights);
                 for row in 0..ROWS {
-                    let x =
-                        _mm256_set1_epi32(codes[row].add(4 * quad).cast::<i32>().read_unaligned());
+                    let x = broadcast(x[row], quad);
                     let products = _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(x, weights));
                     let products = _mm256_madd_epi16(products, ones);
                     sums[row][half] = _mm256_add_epi32(sums[row][half], products);

@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::GROUP;
-use super::activations::QuantizedRows;
+use super::activations::{ActivationGroup, QuantizedRows};
 use super::packed::{TILE, lines_per_group, scales_per_group};
 use super::scales::StoredScale;
 use super::tile::{Tile, TileKernel, zero_code};
@@ -46,56 +46,51 @@ unsafe fn rows_avx512<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S
 ) -> [Lanes; ROWS] {
     let parts = scales_per_group(BITS);
     let mut total = [_mm512_setzero_ps(); ROWS];
+    let mut x = [std::ptr::null::<ActivationGroup>(); ROWS];
+    for row in 0..ROWS {
+        x[row] = rows.row(first + row).as_ptr();
+    }
+    let (lines, scales) = (tile.codes.as_ptr().cast::<u8>(), tile.scales.as_ptr());
     for group in 0..rows.k() / GROUP {
-        let lines = tile.codes[group * lines_per_group(BITS)..]
-            .as_ptr()
-            .cast::<u8>();
-        let codes: [*const i8; ROWS] =
-            std::array::from_fn(|row| rows.codes(first + row)[group * GROUP..].as_ptr());
-        for part in 0..parts {
-            // SAFETY: the group's lines and the rows' codes were sliced above, so they are there.
-            let sums = unsafe { integer_sums::<ROWS, BITS>(lines, codes, part) };
-            // SAFETY: the instruction set is there, and slices are checked.
-            let scales = unsafe { widen(&tile.scales[(group * parts + part) * TILE..][..TILE]) };
-            let sums_x: [i32; ROWS] = std::array::from_fn(|row| {
-                let sums = rows.sums(first + row);
-                match parts {
-                    2 => sums[2 * group + part],
-                    _ => sums[2 * group] + sums[2 * group + 1],
+        // SAFETY: the caller promises the tile `k / 32` groups, and each row has as many.
+        unsafe {
+            let lines = lines.add(group * lines_per_group(BITS) * 64);
+            for part in 0..parts {
+                let sums = integer_sums::<ROWS, BITS>(lines, x, part);
+                let scales = widen(scales.add((group * parts + part) * TILE));
+                for row in 0..ROWS {
+                    let zero = unsigned_zero(BITS, MINIMUM) * (*x[row]).code_sum::<BITS>(part);
+                    let centred = _mm512_sub_epi32(sums[row], _mm512_set1_epi32(zero));
+                    let scale = _mm512_mul_ps(scales, _mm512_set1_ps((*x[row]).scale));
+                    total[row] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(centred), total[row]);
                 }
-            });
-            for row in 0..ROWS {
-                let scale_x = rows.scales(first + row)[group];
-                let zero = _mm512_set1_epi32(unsigned_zero(BITS, MINIMUM) * sums_x[row]);
-                let centred = _mm512_cvtepi32_ps(_mm512_sub_epi32(sums[row], zero));
-                let scale = _mm512_mul_ps(scales, _mm512_set1_ps(scale_x));
-                total[row] = _mm512_fmadd_ps(scale, centred, total[row]);
             }
             if MINIMUM {
-                // SAFETY: as above.
-                let minima = unsafe { widen(&tile.minima[group * TILE..][..TILE]) };
+                let minima = widen(tile.minima.as_ptr().add(group * TILE));
                 for row in 0..ROWS {
-                    let sum_x = rows.scales(first + row)[group] * sums_x[row] as f32;
-                    total[row] = _mm512_fmadd_ps(minima, _mm512_set1_ps(sum_x), total[row]);
+                    let sum_x = _mm512_set1_ps((*x[row]).scaled_sum);
+                    total[row] = _mm512_fmadd_ps(minima, sum_x, total[row]);
                 }
+            }
+            for row in 0..ROWS {
+                x[row] = x[row].add(1);
             }
         }
     }
-    total.map(|register| {
-        let mut lanes = [0.0; TILE];
+    let mut results = [[0.0; TILE]; ROWS];
+    for row in 0..ROWS {
         // SAFETY: sixteen lanes are one register.
-        unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), register) };
-        lanes
-    })
+        unsafe { _mm512_storeu_ps(results[row].as_mut_ptr(), total[row]) };
+    }
+    results
 }
 
 /// Sixteen scales in single precision.
 ///
 /// # Safety
-/// The processor must have AVX-512; `scales` has sixteen elements.
+/// The processor must have AVX-512; `start` points to sixteen scales.
 #[inline(always)]
-unsafe fn widen<S: StoredScale>(scales: &[S]) -> __m512 {
-    let start = scales.as_ptr();
+unsafe fn widen<S: StoredScale>(start: *const S) -> __m512 {
     // SAFETY: sixteen elements of two or four bytes each, by the caller's promise.
     unsafe {
         if size_of::<S>() == 2 {
@@ -109,11 +104,11 @@ unsafe fn widen<S: StoredScale>(scales: &[S]) -> __m512 {
 /// Sums of products of one part of a group (all eight quads, or four of them).
 ///
 /// # Safety
-/// `lines` has a group's lines, each of `codes` 32 codes, and the processor AVX-512.
+/// `lines` has a group's lines, each of `x` is a group, and the processor has AVX-512.
 #[inline(always)]
 unsafe fn integer_sums<const ROWS: usize, const BITS: u32>(
     lines: *const u8,
-    codes: [*const i8; ROWS],
+    x: [*const ActivationGroup; ROWS],
     part: usize,
 ) -> [__m512i; ROWS] {
     let quads_per_part = 8 / scales_per_group(BITS);
@@ -123,7 +118,7 @@ unsafe fn integer_sums<const ROWS: usize, const BITS: u32>(
         for quad in part * quads_per_part..(part + 1) * quads_per_part {
             let weights = unpack::<BITS>(lines, quad);
             for row in 0..ROWS {
-                let x = _mm512_set1_epi32(codes[row].add(4 * quad).cast::<i32>().read_unaligned());
+                let x = _mm512_set1_epi32(x[row].cast::<i32>().add(quad).read());
                 sums[row] = _mm512_dpbusd_epi32(sums[row], weights, x);
             }
         }
@@ -136,11 +131,11 @@ unsafe fn integer_sums<const ROWS: usize, const BITS: u32>(
 unsafe fn unpack<const BITS: u32>(lines: *const u8, quad: usize) -> __m512i {
     // SAFETY: the caller has AVX-512 and the group's lines.
     unsafe {
-        let line = |index: usize| _mm512_load_si512(lines.add(64 * index).cast());
         if BITS == 8 {
-            return _mm512_xor_si512(line(quad), _mm512_set1_epi8(i8::MIN));
+            let signed = _mm512_load_si512(lines.add(quad * 64).cast());
+            return _mm512_xor_si512(signed, _mm512_set1_epi8(i8::MIN));
         }
-        let nibbles = line(quad / 2);
+        let nibbles = _mm512_load_si512(lines.add(quad / 2 * 64).cast());
         let nibbles = if quad.is_multiple_of(2) {
             nibbles
         } else {
@@ -154,7 +149,8 @@ unsafe fn unpack<const BITS: u32>(lines: *const u8, quad: usize) -> __m512i {
             }
             6 => {
                 let shift = _mm512_set1_epi32(2 * (quad % 4) as i32);
-                let pairs = _mm512_srlv_epi32(line(4 + quad / 4), shift);
+                let pairs = _mm512_load_si512(lines.add(256 + quad / 4 * 64).cast());
+                let pairs = _mm512_srlv_epi32(pairs, shift);
                 let high = _mm512_slli_epi16::<4>(_mm512_and_si512(pairs, _mm512_set1_epi8(3)));
                 _mm512_or_si512(low, high)
             }

@@ -63,11 +63,28 @@ pub fn matmul(
     placed: Placed<'_>,
     out: &mut [f32],
 ) {
-    let Placed { weights, first_columns, width } = placed;
-    assert!(weights.iter().all(|it| it.k() == rows.k()), "rows and weights differ in k");
-    assert_eq!(out.len(), rows.rows() * width, "the output is not rows of its width");
-    let ends = weights.iter().zip(first_columns).map(|(it, first)| first + it.n());
-    assert!(ends.max().is_none_or(|end| end <= width), "a matrix reaches beyond the output");
+    let Placed {
+        weights,
+        first_columns,
+        width,
+    } = placed;
+    assert!(
+        weights.iter().all(|it| it.k() == rows.k()),
+        "rows and weights differ in k"
+    );
+    assert_eq!(
+        out.len(),
+        rows.rows() * width,
+        "the output is not rows of its width"
+    );
+    let ends = weights
+        .iter()
+        .zip(first_columns)
+        .map(|(it, first)| first + it.n());
+    assert!(
+        ends.max().is_none_or(|end| end <= width),
+        "a matrix reaches beyond the output"
+    );
     let tiles: usize = weights.iter().map(PackedMatrix::tiles).sum();
     let tiles_per_task = tiles.div_ceil(pool.threads() * TASKS_PER_THREAD).max(1);
     let out = DisjointSlice::new(out);
@@ -76,7 +93,11 @@ pub fn matmul(
         let mut left = tiles_per_task;
         for (matrix, &first_column) in weights.iter().zip(first_columns) {
             let count = left.min(matrix.tiles().saturating_sub(first));
-            let columns = Columns { out: &out, width, first_column };
+            let columns = Columns {
+                out: &out,
+                width,
+                first_column,
+            };
             multiply_tiles(isa, rows, matrix, first..first + count, columns);
             left -= count;
             first = (first + count).saturating_sub(matrix.tiles());

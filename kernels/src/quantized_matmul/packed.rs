@@ -113,8 +113,10 @@ impl PackedMatrix {
 
     fn fill(&mut self, pool: &mut Pool, bytes: &[u8]) {
         let (format, n, k) = (self.format, self.n, self.k);
-        let (lines_per_group, parts) =
-            (lines_per_group(format.bits()), scales_per_group(format.bits()));
+        let (lines_per_group, parts) = (
+            lines_per_group(format.bits()),
+            scales_per_group(format.bits()),
+        );
         let (groups, row_bytes) = (k / GROUP, format.row_bytes(k));
         let lines = DisjointSlice::new(&mut self.codes);
         let scales = self.scales.disjoint();

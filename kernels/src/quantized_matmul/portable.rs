@@ -1,7 +1,6 @@
 //! The kernel in plain Rust: for processors without vector instructions we know, and the proof that
 //! the packed layout says what the vector kernels take it to say.
 
-use super::GROUP;
 use super::activations::QuantizedRows;
 use super::packed::{Line, TILE, lines_per_group, scales_per_group};
 use super::scales::StoredScale;
@@ -29,25 +28,19 @@ fn one_row<const BITS: u32, const MINIMUM: bool, S: StoredScale>(
     row: usize,
 ) -> Lanes {
     let parts = scales_per_group(BITS);
-    let sums = rows.sums(row);
     let mut total = [0.0; TILE];
-    for (group, &scale_x) in rows.scales(row).iter().enumerate() {
+    for (group, x) in rows.row(row).iter().enumerate() {
         let lines = &tile.codes[group * lines_per_group(BITS)..];
-        let codes = &rows.codes(row)[group * GROUP..];
         for part in 0..parts {
-            let sum_x = if parts == 2 {
-                sums[2 * group + part]
-            } else {
-                sums[2 * group] + sums[2 * group + 1]
-            };
+            let sum_x = x.code_sum::<BITS>(part);
             let quads = part * 8 / parts..(part + 1) * 8 / parts;
-            let products = integer_sums::<BITS>(lines, codes, quads);
+            let products = integer_sums::<BITS>(lines, &x.codes, quads);
             let centred = products.map(|it| (it - zero_code(BITS, MINIMUM) * sum_x) as f32);
             let scales = S::widen(&tile.scales[(group * parts + part) * TILE..]);
-            total = fused(scales.map(|it| it * scale_x), centred, total);
+            total = fused(scales.map(|it| it * x.scale), centred, total);
             if MINIMUM {
                 let minima = S::widen(&tile.minima[group * TILE..]);
-                total = fused(minima, [scale_x * sum_x as f32; TILE], total);
+                total = fused(minima, [x.scaled_sum; TILE], total);
             }
         }
     }

@@ -60,7 +60,9 @@ impl DisjointScales<'_> {
         unsafe {
             match self {
                 Self::Half(scales) => {
-                    scales.part(index, LANES).copy_from_slice(&values.map(single_to_half));
+                    scales
+                        .part(index, LANES)
+                        .copy_from_slice(&values.map(single_to_half));
                 }
                 Self::Single(scales) => scales.part(index, LANES).copy_from_slice(values),
             }

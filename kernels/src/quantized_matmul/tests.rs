@@ -59,7 +59,11 @@ fn product(isa: Isa, threads: usize, x: &[f32], weights: &[PackedMatrix]) -> Vec
     let width: usize = weights.iter().map(PackedMatrix::n).sum();
     let mut out = vec![f32::NAN; rows.rows() * width];
     let first_columns = first_columns(weights);
-    let placed = Placed { weights, first_columns: &first_columns, width };
+    let placed = Placed {
+        weights,
+        first_columns: &first_columns,
+        width,
+    };
     matmul(isa, &mut pool, &rows, placed, &mut out);
     out
 }

@@ -32,7 +32,8 @@ pub(crate) trait TileKernel {
     /// The products of `ROWS` rows from `first` on with the tile's columns.
     ///
     /// # Safety
-    /// The processor must have the kernel's instruction set, and the tile must have `k / 32` groups.
+    /// The processor must have the kernel's instruction set, and the tile must have `k / 32` groups of
+    /// codes, scales and, if `MINIMUM`, minima.
     unsafe fn rows<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S: StoredScale>(
         tile: &Tile<'_, S>,
         rows: &QuantizedRows,
