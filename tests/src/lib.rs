@@ -2,8 +2,10 @@
 
 mod divergence;
 mod golden;
+mod models;
 
 pub use divergence::{Divergence, divergence, divergence_from, summary};
 pub use golden::{
     Chat, ChatTurn, Completion, Golden, GoldenError, LikelyToken, ModelName, Position, Tokenization,
 };
+pub use models::model_file;

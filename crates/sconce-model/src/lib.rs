@@ -27,4 +27,5 @@ pub use executor::DecoderExecutor;
 pub use families::spec_for;
 pub use gguf::{GgufFile, MappedTensor, Metadata, MetadataValue, TensorInfo};
 pub use load_error::{LoadError, LoadFault};
+pub use sconce_kernels::Isa;
 pub use vocabulary::{chat_template_of, vocabulary_of};

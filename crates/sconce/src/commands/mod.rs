@@ -1,0 +1,6 @@
+//! One module a command.
+
+pub(crate) mod chat;
+pub(crate) mod completions;
+pub(crate) mod models;
+pub(crate) mod serve;
