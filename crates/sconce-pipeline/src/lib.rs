@@ -1,1 +1,35 @@
-//! To be written.
+//! The way of a request: admission, routing, engine, text. No HTTP here, and no device.
+//!
+//! A request passes one type a hop: [`AnswerRequest`] is admitted (and holds a place), routed (and
+//! has become tokens of a model), streamed as tokens, then as text, and comes out as an
+//! [`AnswerStream`]. [`Pipeline::answer`] is that way. Each type holds what the request holds, and
+//! dropping it gives that back, so leaving early needs no code of its own.
+
+mod admission;
+mod answer;
+mod engine_handle;
+mod engine_meter;
+mod engine_thread;
+mod metrics;
+mod models;
+mod pipeline;
+mod record;
+mod refusal;
+mod request;
+mod resident_memory;
+mod route;
+mod seed;
+mod served_model;
+mod text_stream;
+mod token_stream;
+
+pub use admission::AdmissionLimits;
+pub use answer::{AnswerEvent, AnswerStream};
+pub use engine_handle::EngineHandle;
+pub use engine_thread::EngineThread;
+pub use metrics::{Metrics, ModelMetrics};
+pub use pipeline::{Pipeline, Readiness};
+pub use refusal::Refusal;
+pub use request::{AnswerOptions, AnswerRequest, Ask, Prompt};
+pub use served_model::{ModelEntry, ServedModel};
+pub use text_stream::{TokenChance, TokenReport};

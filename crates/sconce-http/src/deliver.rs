@@ -1,0 +1,190 @@
+//! Sends the answers to one request: as one object, or as server-sent events.
+//!
+//! An answer that fails after its stream began can change no status any more: an event with an error
+//! object says so, and the stream closes without `[DONE]`, as OpenAI's own clients expect.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt, stream};
+use sconce_domain::{FinishReason, Usage};
+use sconce_pipeline::{AnswerEvent, AnswerStream};
+
+use crate::dialect::{Dialect, Gathered, Piece};
+use crate::error::HttpError;
+use crate::wire::Delivery;
+
+/// How often a quiet stream shows that it is alive. Proxies give up after 30 to 60 seconds.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Sends `answers` in the way the client asked for.
+pub(crate) async fn deliver<D>(
+    answers: AnswerStream,
+    dialect: D,
+    delivery: Delivery,
+) -> Result<Response, HttpError>
+where
+    D: Dialect + Send + 'static,
+{
+    match delivery {
+        Delivery::Whole => whole(answers, &dialect).await,
+        Delivery::Stream | Delivery::StreamWithUsage => {
+            let usage = delivery == Delivery::StreamWithUsage;
+            Ok(events(EventWriter::new(answers, dialect, usage)))
+        }
+    }
+}
+
+/// Gathers all answers. If the client leaves, the handler is dropped here, and with it `answers`.
+async fn whole(mut answers: AnswerStream, dialect: &impl Dialect) -> Result<Response, HttpError> {
+    let mut gathered: Vec<Gathered> = Vec::new();
+    let mut used = Usage::default();
+    while let Some(event) = answers.next().await {
+        match event {
+            AnswerEvent::Piece {
+                choice,
+                text,
+                tokens,
+            } => {
+                let answer = slot(&mut gathered, choice);
+                answer.text.push_str(&text);
+                answer.tokens.extend(tokens);
+            }
+            AnswerEvent::Finished {
+                reason: FinishReason::Failed,
+                ..
+            } => {
+                return Err(HttpError::AnswerFailed);
+            }
+            AnswerEvent::Finished { choice, reason } => {
+                slot(&mut gathered, choice).reason = Some(reason);
+            }
+            AnswerEvent::Done(usage) => used = usage,
+        }
+    }
+    let json = HeaderValue::from_static("application/json");
+    let body = Body::from(dialect.whole(gathered, used));
+    Ok(([(header::CONTENT_TYPE, json)], body).into_response())
+}
+
+fn slot(gathered: &mut Vec<Gathered>, choice: u32) -> &mut Gathered {
+    let index = choice as usize;
+    if gathered.len() <= index {
+        gathered.resize_with(index + 1, Gathered::default);
+    }
+    &mut gathered[index]
+}
+
+fn events<D: Dialect + Send + 'static>(writer: EventWriter<D>) -> Response {
+    let stream = data_of(writer).map(|it| Ok::<_, Infallible>(Event::default().data(it)));
+    let sse = Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    // Proxies of the nginx family hold events back unless they are told not to.
+    let unbuffered = (
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
+    ([unbuffered], sse).into_response()
+}
+
+/// The events' data, one after the other. Dropping it drops the answers.
+fn data_of<D: Dialect + Send + 'static>(
+    writer: EventWriter<D>,
+) -> impl Stream<Item = String> + Send {
+    stream::unfold(writer, |mut writer| async move {
+        let data = writer.next().await?;
+        Some((data, writer))
+    })
+}
+
+/// Turns answer events into the data of server-sent events.
+struct EventWriter<D> {
+    /// Gone once there is nothing more to say; what has not ended is cancelled then.
+    answers: Option<AnswerStream>,
+    dialect: D,
+    tells_usage: bool,
+    opened: Vec<bool>,
+    ready: VecDeque<String>,
+}
+
+impl<D: Dialect> EventWriter<D> {
+    fn new(answers: AnswerStream, dialect: D, tells_usage: bool) -> Self {
+        let (opened, ready) = (Vec::new(), VecDeque::new());
+        Self {
+            answers: Some(answers),
+            dialect,
+            tells_usage,
+            opened,
+            ready,
+        }
+    }
+
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(data) = self.ready.pop_front() {
+                return Some(data);
+            }
+            match self.answers.as_mut()?.next().await {
+                Some(event) => self.write(event),
+                None => self.answers = None,
+            }
+        }
+    }
+
+    fn write(&mut self, event: AnswerEvent) {
+        match event {
+            AnswerEvent::Piece {
+                choice,
+                text,
+                tokens,
+            } => {
+                self.open(choice);
+                let data = self.dialect.piece(Piece {
+                    choice,
+                    text,
+                    tokens,
+                });
+                self.ready.push_back(data);
+            }
+            AnswerEvent::Finished {
+                reason: FinishReason::Failed,
+                ..
+            } => {
+                self.ready.push_back(error_data(&HttpError::AnswerFailed));
+                self.answers = None;
+            }
+            AnswerEvent::Finished { choice, reason } => {
+                self.open(choice);
+                let data = self.dialect.finish(choice, reason);
+                self.ready.push_back(data);
+            }
+            AnswerEvent::Done(usage) => {
+                if self.tells_usage {
+                    let data = self.dialect.usage(usage);
+                    self.ready.push_back(data);
+                }
+                self.ready.push_back("[DONE]".to_owned());
+                self.answers = None;
+            }
+        }
+    }
+
+    fn open(&mut self, choice: u32) {
+        let index = choice as usize;
+        if self.opened.len() <= index {
+            self.opened.resize(index + 1, false);
+        }
+        if !std::mem::replace(&mut self.opened[index], true) {
+            let opening = self.dialect.opening(choice);
+            self.ready.extend(opening);
+        }
+    }
+}
+
+fn error_data(error: &HttpError) -> String {
+    serde_json::to_string(&error.body()).expect("an object of texts can be written")
+}

@@ -1,0 +1,49 @@
+//! What the two endpoints' answers have in common, and where they differ.
+
+use sconce_domain::{FinishReason, Usage};
+use sconce_pipeline::TokenReport;
+use serde::Serialize;
+
+/// What stands in every object of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Head {
+    pub(crate) id: String,
+    pub(crate) object: &'static str,
+    pub(crate) created: u64,
+    pub(crate) model: String,
+    pub(crate) system_fingerprint: &'static str,
+}
+
+/// One answer, gathered.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Gathered {
+    pub(crate) text: String,
+    pub(crate) tokens: Vec<TokenReport>,
+    pub(crate) reason: Option<FinishReason>,
+}
+
+/// Part of one answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Piece {
+    pub(crate) choice: u32,
+    pub(crate) text: String,
+    pub(crate) tokens: Vec<TokenReport>,
+}
+
+/// How an endpoint writes its answers.
+pub(crate) trait Dialect {
+    /// The object that a whole answer is.
+    fn whole(&self, answers: Vec<Gathered>, usage: Usage) -> String;
+
+    /// What comes before a choice's first piece, if anything.
+    fn opening(&self, choice: u32) -> Option<String>;
+
+    /// A piece of a choice.
+    fn piece(&self, piece: Piece) -> String;
+
+    /// A choice's end.
+    fn finish(&self, choice: u32, reason: FinishReason) -> String;
+
+    /// The usage, in a chunk without choices.
+    fn usage(&self, usage: Usage) -> String;
+}

@@ -1,0 +1,187 @@
+//! Why a request gets no answer, and the one place that says so in OpenAI's words.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sconce_pipeline::Refusal;
+use serde::Serialize;
+
+/// A request that could not be served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HttpError {
+    #[error("the body is not the JSON this server can read: {fact}")]
+    Json { fact: String },
+    #[error("{message}")]
+    Field { param: String, message: String },
+    #[error("`{param}` is not supported by this server{note}; leave it out")]
+    Unsupported { param: String, note: String },
+    #[error("`{param}` is no field this server knows; remove it or correct its name")]
+    UnknownField { param: String },
+    #[error("the body is longer than {bytes_max} bytes, the most this server reads; send less")]
+    BodyTooLong { bytes_max: usize },
+    #[error("the body did not arrive within {seconds} s; send the request again")]
+    BodyTooSlow { seconds: u64 },
+    #[error("the body broke off: {fact}; send the request again")]
+    BodyBroken { fact: String },
+    #[error("there is nothing at {path}; see /v1/models, /v1/chat/completions, /v1/completions")]
+    NoRoute { path: String },
+    #[error("{path} does not take {method}")]
+    WrongMethod { method: String, path: String },
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(
+        "the device failed while it computed the answer; what came so far is not a whole answer"
+    )]
+    AnswerFailed,
+    #[error("the server hit a fault of its own while it served this request")]
+    Fault,
+}
+
+/// OpenAI's error object. All four keys are always there.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorBody {
+    error: ErrorObject,
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorObject {
+    message: String,
+    r#type: &'static str,
+    param: Option<String>,
+    code: Option<&'static str>,
+}
+
+impl HttpError {
+    pub(crate) fn field(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Field {
+            param: param.into(),
+            message: message.into(),
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Json { .. }
+            | Self::Field { .. }
+            | Self::Unsupported { .. }
+            | Self::UnknownField { .. }
+            | Self::BodyBroken { .. } => StatusCode::BAD_REQUEST,
+            Self::BodyTooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::NoRoute { .. } => StatusCode::NOT_FOUND,
+            Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::AnswerFailed | Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Refused(refusal) => refusal_status(refusal),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.status() {
+            StatusCode::TOO_MANY_REQUESTS => "requests",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Json { .. } => Some("invalid_json"),
+            Self::Field { .. } => Some("invalid_value"),
+            Self::Unsupported { .. } => Some("unsupported_parameter"),
+            Self::UnknownField { .. } => Some("unknown_parameter"),
+            Self::BodyTooLong { .. } => Some("body_too_large"),
+            Self::BodyTooSlow { .. } | Self::BodyBroken { .. } => None,
+            Self::NoRoute { .. } => Some("unknown_url"),
+            Self::WrongMethod { .. } => Some("method_not_allowed"),
+            Self::AnswerFailed => Some("device_failed"),
+            Self::Fault => Some("internal_error"),
+            Self::Refused(refusal) => refusal_code(refusal),
+        }
+    }
+
+    fn param(&self) -> Option<String> {
+        match self {
+            Self::Field { param, .. }
+            | Self::Unsupported { param, .. }
+            | Self::UnknownField { param } => Some(param.clone()),
+            Self::Refused(refusal) => refusal_param(refusal).map(str::to_owned),
+            _ => None,
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u32> {
+        match self {
+            Self::Refused(
+                Refusal::Loading { retry_after_s } | Refusal::Busy { retry_after_s, .. },
+            ) => Some(*retry_after_s),
+            // Another instance may take it at once.
+            Self::Refused(Refusal::Draining) => Some(1),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn body(&self) -> ErrorBody {
+        ErrorBody {
+            error: ErrorObject {
+                message: self.to_string(),
+                r#type: self.kind(),
+                param: self.param(),
+                code: self.code(),
+            },
+        }
+    }
+}
+
+fn refusal_status(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::Loading { .. } | Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Refusal::UnknownModel { .. } => StatusCode::NOT_FOUND,
+        Refusal::EngineStopped { .. } | Refusal::PreparationFailed { .. } => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+        Refusal::TooManyAnswers { .. }
+        | Refusal::PromptTooLong { .. }
+        | Refusal::EmptyPrompt
+        | Refusal::UnknownToken { .. }
+        | Refusal::NoChatTemplate { .. }
+        | Refusal::Template { .. }
+        | Refusal::Tokenizer { .. }
+        | Refusal::StopString { .. } => StatusCode::BAD_REQUEST,
+    }
+}
+
+fn refusal_code(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::Busy { .. } => Some("rate_limit_exceeded"),
+        Refusal::UnknownModel { .. } => Some("model_not_found"),
+        Refusal::PromptTooLong { .. } => Some("context_length_exceeded"),
+        other => Some(other.reason()),
+    }
+}
+
+fn refusal_param(refusal: &Refusal) -> Option<&'static str> {
+    match refusal {
+        Refusal::UnknownModel { .. } => Some("model"),
+        Refusal::TooManyAnswers { .. } => Some("n"),
+        Refusal::NoChatTemplate { .. } | Refusal::Template { .. } => Some("messages"),
+        Refusal::EmptyPrompt | Refusal::UnknownToken { .. } => Some("prompt"),
+        Refusal::StopString { .. } => Some("stop"),
+        _ => None,
+    }
+}
+
+impl IntoResponse for HttpError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), axum::Json(self.body())).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after_s() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self, Self::Refused(Refusal::EngineStopped { .. })) {
+            // Clients ask again after a 500 on their own; here that cannot help.
+            let name = HeaderName::from_static("x-should-retry");
+            headers.insert(name, HeaderValue::from_static("false"));
+        }
+        response
+    }
+}

@@ -1,0 +1,31 @@
+//! What one client may take of the server.
+
+/// Bounds on requests and connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Bytes of a request's body. A longer one is a 413.
+    pub body_bytes_max: usize,
+    /// Time for a body to arrive. A slower one is a 408.
+    pub body_timeout_s: u64,
+    /// Time for a request's head to arrive; also how long an idle connection is kept.
+    pub head_timeout_s: u64,
+    /// Header lines of a request. More are a 431.
+    pub headers_max: usize,
+    /// Connections at once. Further ones wait to be accepted.
+    pub connections_max: usize,
+    /// Time for running requests to finish after the shutdown began.
+    pub drain_timeout_s: u64,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 4 << 20,
+            body_timeout_s: 30,
+            head_timeout_s: 75,
+            headers_max: 100,
+            connections_max: 4096,
+            drain_timeout_s: 30,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What answers at which path.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use sconce_domain::RequestId;
+use sconce_pipeline::{Pipeline, Readiness, Refusal};
+use serde_json::json;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::body::read_body;
+use crate::deliver::deliver;
+use crate::error::HttpError;
+use crate::limits::HttpLimits;
+use crate::wire::{
+    ChatDialect, CompletionDialect, ModelList, ModelObject, parse_chat, parse_completion,
+};
+
+/// What the routes share.
+#[derive(Debug, Clone)]
+pub struct HttpState {
+    /// Who answers.
+    pub pipeline: Arc<Pipeline>,
+    /// What a client may take.
+    pub limits: HttpLimits,
+}
+
+/// All routes. They may be served before a model is: until then they answer 503.
+pub fn router(state: HttpState) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat))
+        .route("/v1/completions", post(complete))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{*name}", get(model))
+        .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .fallback(no_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(CatchPanicLayer::custom(after_panic))
+        .layer(from_fn_with_state(state.clone(), name_request))
+        .with_state(state)
+}
+
+/// Gives each request a name, and tells it to the client.
+async fn name_request(
+    State(state): State<HttpState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let id = state.pipeline.next_request_id();
+    request.extensions_mut().insert(id);
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::from_str(&format!("req-{:016x}", id.0)) {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("x-request-id"), value);
+    }
+    response
+}
+
+async fn chat(
+    State(state): State<HttpState>,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, HttpError> {
+    let body = read_body(body, &headers, &state.limits).await?;
+    let parsed = parse_chat(id, &body)?;
+    let answers = state.pipeline.answer(parsed.request).await?;
+    let dialect = ChatDialect::new(id.0, now_s(), answers.model(), parsed.delivery);
+    deliver(answers, dialect, parsed.delivery).await
+}
+
+async fn complete(
+    State(state): State<HttpState>,
+    Extension(id): Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, HttpError> {
+    let body = read_body(body, &headers, &state.limits).await?;
+    let parsed = parse_completion(id, &body)?;
+    let answers = state.pipeline.answer(parsed.request).await?;
+    let dialect = CompletionDialect::new(id.0, now_s(), answers.model(), parsed.delivery);
+    deliver(answers, dialect, parsed.delivery).await
+}
+
+async fn models(State(state): State<HttpState>) -> Json<ModelList> {
+    Json(state.pipeline.model_entries().into())
+}
+
+async fn model(
+    State(state): State<HttpState>,
+    Path(name): Path<String>,
+) -> Result<Json<ModelObject>, HttpError> {
+    Ok(Json(state.pipeline.model_entry(&name)?.into()))
+}
+
+/// Whether the process is worth keeping: a server whose engine is gone is not.
+async fn health(State(state): State<HttpState>) -> Response {
+    match state.pipeline.readiness() {
+        Readiness::EngineStopped { model } => {
+            HttpError::from(Refusal::EngineStopped { model }).into_response()
+        }
+        Readiness::Ready | Readiness::Loading | Readiness::Draining => {
+            Json(json!({"status": "ok"})).into_response()
+        }
+    }
+}
+
+/// Whether new requests should be sent here.
+async fn ready(State(state): State<HttpState>) -> Response {
+    let word = match state.pipeline.readiness() {
+        Readiness::Ready => return Json(json!({"status": "ready"})).into_response(),
+        Readiness::Loading => "loading",
+        Readiness::Draining => "draining",
+        Readiness::EngineStopped { .. } => "engine stopped",
+    };
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        Json(json!({"status": word})),
+    )
+        .into_response()
+}
+
+async fn metrics(State(state): State<HttpState>) -> Response {
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    (
+        [(header::CONTENT_TYPE, kind)],
+        state.pipeline.metrics().text(),
+    )
+        .into_response()
+}
+
+async fn no_route(uri: Uri) -> HttpError {
+    HttpError::NoRoute {
+        path: uri.path().chars().take(200).collect(),
+    }
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> HttpError {
+    HttpError::WrongMethod {
+        method: method.to_string(),
+        path: uri.path().to_owned(),
+    }
+}
+
+fn after_panic(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a request's handler panicked; other requests go on");
+    HttpError::Fault.into_response()
+}
+
+fn now_s() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since_epoch.map_or(0, |it| it.as_secs())
+}

@@ -1,0 +1,92 @@
+//! `POST /v1/completions`, as it comes.
+
+use sconce_domain::{RequestId, TokenCount, TokenId};
+use sconce_pipeline::{AnswerOptions, AnswerRequest, Ask, Prompt};
+use serde_json::Value;
+
+use super::fields::{Fields, wrong};
+use super::options::{
+    ALTERNATIVES_MAX, ParsedRequest, take_delivery, take_options, take_tokens_max,
+};
+use super::{foreign, strict_json};
+use crate::error::HttpError;
+
+/// What this endpoint has always meant when no bound is given; many clients count on it.
+const TOKENS_MAX: TokenCount = TokenCount(16);
+/// Prompts in one request.
+const PROMPTS_MAX: usize = 128;
+
+/// Reads a completion request, or says what in it must change.
+pub(crate) fn parse_completion(id: RequestId, body: &[u8]) -> Result<ParsedRequest, HttpError> {
+    let mut fields = Fields::of("", strict_json::parse(body)?)?;
+    let model = fields.text("model")?;
+    let prompts = take_prompts(&mut fields)?;
+    let delivery = take_delivery(&mut fields)?;
+    let bound = take_tokens_max(&mut fields, &["max_tokens"])?;
+    let alternatives = fields.count("logprobs", 0..=ALTERNATIVES_MAX)?;
+    let options = AnswerOptions {
+        generated_max: Some(bound.unwrap_or(TOKENS_MAX)),
+        logprobs: alternatives.and_then(|it| u8::try_from(it).ok()),
+        ..take_options(&mut fields)?
+    };
+    foreign::refuse(&mut fields, foreign::ANY_REQUEST)?;
+    foreign::refuse(&mut fields, foreign::COMPLETION)?;
+    fields.finish()?;
+    let request = AnswerRequest {
+        id,
+        model,
+        ask: Ask::Completion(prompts),
+        options,
+    };
+    Ok(ParsedRequest { request, delivery })
+}
+
+/// A text, a list of texts, a list of token ids, or a list of such lists.
+fn take_prompts(fields: &mut Fields) -> Result<Vec<Prompt>, HttpError> {
+    match fields.take("prompt") {
+        Some(Value::String(text)) => Ok(vec![Prompt::Text(text)]),
+        Some(Value::Array(items)) if items.first().is_some_and(Value::is_number) => {
+            Ok(vec![tokens("prompt", &items)?])
+        }
+        Some(Value::Array(items)) if (1..=PROMPTS_MAX).contains(&items.len()) => items
+            .into_iter()
+            .enumerate()
+            .map(|(index, item)| prompt(index, item))
+            .collect(),
+        Some(Value::Array(items)) => {
+            let count = items.len();
+            let message = format!("`prompt` has {count} prompts, it must have 1 to {PROMPTS_MAX}");
+            Err(HttpError::field("prompt", message))
+        }
+        Some(other) => Err(wrong("prompt", MUST, &other)),
+        None => Err(HttpError::field(
+            "prompt",
+            format!("`prompt` is missing; it must {MUST}"),
+        )),
+    }
+}
+
+const MUST: &str = "be a string, a list of strings, a list of token ids or a list of such lists";
+
+fn prompt(index: usize, item: Value) -> Result<Prompt, HttpError> {
+    let path = format!("prompt[{index}]");
+    match item {
+        Value::String(text) => Ok(Prompt::Text(text)),
+        Value::Array(items) => tokens(&path, &items),
+        other => Err(wrong(&path, "be a string or a list of token ids", &other)),
+    }
+}
+
+fn tokens(path: &str, items: &[Value]) -> Result<Prompt, HttpError> {
+    let id = |(index, item): (usize, &Value)| {
+        let id = item.as_u64().and_then(|it| u32::try_from(it).ok());
+        id.map(TokenId)
+            .ok_or_else(|| wrong(&format!("{path}[{index}]"), "be a token id", item))
+    };
+    items
+        .iter()
+        .enumerate()
+        .map(id)
+        .collect::<Result<_, _>>()
+        .map(Prompt::Tokens)
+}

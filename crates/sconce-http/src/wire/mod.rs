@@ -1,0 +1,19 @@
+//! OpenAI's JSON: requests read strictly, answers written as its clients expect them.
+
+mod chat_answer;
+mod chat_request;
+mod completion_answer;
+mod completion_request;
+mod fields;
+mod foreign;
+mod model_list;
+mod options;
+mod strict_json;
+mod usage;
+
+pub(crate) use chat_answer::ChatDialect;
+pub(crate) use chat_request::parse_chat;
+pub(crate) use completion_answer::CompletionDialect;
+pub(crate) use completion_request::parse_completion;
+pub(crate) use model_list::{ModelList, ModelObject};
+pub(crate) use options::Delivery;

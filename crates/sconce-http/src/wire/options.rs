@@ -1,0 +1,192 @@
+//! The fields that chat and completion requests share.
+
+use sconce_domain::{Penalties, TokenCount, Truncation};
+use sconce_pipeline::{AnswerOptions, AnswerRequest};
+use serde_json::Value;
+
+use super::fields::{Fields, wrong};
+use crate::error::HttpError;
+
+/// Answers that one request may ask for, per prompt.
+const ANSWERS_MAX: u32 = 128;
+/// Stop strings that one request may have.
+const STOP_STRINGS_MAX: usize = 16;
+/// Bytes of one stop string: text is held back up to this length.
+const STOP_STRING_BYTES_MAX: usize = 1024;
+/// Bytes of `user`, which goes into the record.
+const USER_BYTES_MAX: usize = 512;
+/// Alternatives that may be asked for at each token.
+pub(super) const ALTERNATIVES_MAX: u32 = 20;
+
+/// A request as parsed, and how its answer is to be sent.
+#[derive(Debug, PartialEq)]
+pub(crate) struct ParsedRequest {
+    pub(crate) request: AnswerRequest,
+    pub(crate) delivery: Delivery,
+}
+
+/// How an answer is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// One object when all is done.
+    Whole,
+    /// Events as the answer grows.
+    Stream,
+    /// The same, with the usage in an event of its own at the end.
+    StreamWithUsage,
+}
+
+/// Everything but the prompt, the token limit and the log-probabilities.
+pub(super) fn take_options(fields: &mut Fields) -> Result<AnswerOptions, HttpError> {
+    let usual = AnswerOptions::default();
+    Ok(AnswerOptions {
+        answers: fields.count("n", 1..=ANSWERS_MAX)?.unwrap_or(usual.answers),
+        temperature: fields
+            .number("temperature", 0.0..=2.0)?
+            .unwrap_or(usual.temperature),
+        truncation: take_truncation(fields)?,
+        penalties: take_penalties(fields)?,
+        seed: take_seed(fields)?,
+        stop: take_stop(fields)?,
+        user: take_user(fields)?,
+        ..usual
+    })
+}
+
+fn take_truncation(fields: &mut Fields) -> Result<Truncation, HttpError> {
+    let off = Truncation::default();
+    let top_k = fields.integer("top_k", -1..=i64::from(u32::MAX))?;
+    let top_p = fields.number("top_p", 0.0..=1.0)?.unwrap_or(off.top_p);
+    if top_p == 0.0 {
+        let message = "`top_p` must be above 0; for the likeliest token only, set `temperature` 0";
+        return Err(HttpError::field("top_p", message));
+    }
+    Ok(Truncation {
+        // Some clients say -1 for "all", others 0.
+        top_k: top_k.map_or(off.top_k, |it| u32::try_from(it).unwrap_or(off.top_k)),
+        top_p,
+        min_p: fields.number("min_p", 0.0..=1.0)?.unwrap_or(off.min_p),
+    })
+}
+
+fn take_penalties(fields: &mut Fields) -> Result<Penalties, HttpError> {
+    let off = Penalties::default();
+    Ok(Penalties {
+        repetition: fields
+            .number("repetition_penalty", 0.01..=10.0)?
+            .unwrap_or(off.repetition),
+        presence: fields
+            .number("presence_penalty", -2.0..=2.0)?
+            .unwrap_or(off.presence),
+        frequency: fields
+            .number("frequency_penalty", -2.0..=2.0)?
+            .unwrap_or(off.frequency),
+    })
+}
+
+/// Any 64 bits will do; a negative seed is as good as another.
+fn take_seed(fields: &mut Fields) -> Result<Option<u64>, HttpError> {
+    match fields.take("seed") {
+        None => Ok(None),
+        Some(value) => match (value.as_u64(), value.as_i64()) {
+            (Some(seed), _) => Ok(Some(seed)),
+            (None, Some(seed)) => Ok(Some(seed as u64)),
+            (None, None) => Err(fields.wrong("seed", "be a whole number of 64 bits", &value)),
+        },
+    }
+}
+
+fn take_stop(fields: &mut Fields) -> Result<Vec<String>, HttpError> {
+    let items = match fields.take("stop") {
+        None => return Ok(Vec::new()),
+        Some(Value::String(text)) => vec![Value::String(text)],
+        Some(Value::Array(items)) => items,
+        Some(other) => return Err(fields.wrong("stop", "be a string or a list of them", &other)),
+    };
+    if items.len() > STOP_STRINGS_MAX {
+        let count = items.len();
+        let message = format!("`stop` has {count} strings, at most {STOP_STRINGS_MAX} are taken");
+        return Err(HttpError::field("stop", message));
+    }
+    items
+        .into_iter()
+        .enumerate()
+        .map(|(index, item)| stop_string(index, item))
+        .collect()
+}
+
+fn stop_string(index: usize, item: Value) -> Result<String, HttpError> {
+    match item {
+        Value::String(text) if (1..=STOP_STRING_BYTES_MAX).contains(&text.len()) => Ok(text),
+        Value::String(text) => {
+            let bytes = text.len();
+            let message = format!(
+                "`stop[{index}]` has {bytes} bytes, it must have 1 to {STOP_STRING_BYTES_MAX}"
+            );
+            Err(HttpError::field(format!("stop[{index}]"), message))
+        }
+        other => Err(wrong(&format!("stop[{index}]"), "be a string", &other)),
+    }
+}
+
+fn take_user(fields: &mut Fields) -> Result<Option<String>, HttpError> {
+    let user = fields.text("user")?;
+    match user {
+        Some(text) if text.len() > USER_BYTES_MAX => {
+            let message = format!("`user` must have at most {USER_BYTES_MAX} bytes");
+            Err(HttpError::field("user", message))
+        }
+        user => Ok(user),
+    }
+}
+
+/// A bound on the tokens of an answer, under whichever of `names` it is given.
+pub(super) fn take_tokens_max(
+    fields: &mut Fields,
+    names: &[&str],
+) -> Result<Option<TokenCount>, HttpError> {
+    let mut bound: Option<(&str, u32)> = None;
+    for name in names {
+        let Some(tokens) = fields.count(name, 1..=u32::MAX)? else {
+            continue;
+        };
+        match bound {
+            Some((earlier, other)) if other != tokens => {
+                let message = format!("`{earlier}` is {other} and `{name}` {tokens}; give one");
+                return Err(HttpError::field(*name, message));
+            }
+            _ => bound = Some((name, tokens)),
+        }
+    }
+    Ok(bound.map(|(_, tokens)| TokenCount(tokens)))
+}
+
+pub(super) fn take_delivery(fields: &mut Fields) -> Result<Delivery, HttpError> {
+    let streams = fields.flag("stream")?.unwrap_or(false);
+    let Some(value) = fields.take("stream_options") else {
+        return Ok(if streams {
+            Delivery::Stream
+        } else {
+            Delivery::Whole
+        });
+    };
+    let mut options = Fields::of("stream_options", value)?;
+    if !streams {
+        let message = "`stream_options` needs `stream` to be true";
+        return Err(HttpError::field("stream_options", message));
+    }
+    let usage = options.flag("include_usage")?.unwrap_or(false);
+    if options.flag("include_obfuscation")? == Some(true) {
+        let param = options.path("include_obfuscation");
+        return Err(HttpError::Unsupported {
+            param,
+            note: String::new(),
+        });
+    }
+    options.finish()?;
+    Ok(if usage {
+        Delivery::StreamWithUsage
+    } else {
+        Delivery::Stream
+    })
+}

@@ -1,0 +1,291 @@
+//! Answers over a real socket, by a device that says the prompt again.
+
+use crate::server::Server;
+use crate::stage::{Sizes, Stage};
+use expect_test::{Expect, expect};
+use sconce_http::HttpLimits;
+use serde_json::{Value, json};
+
+const CHAT: &str = "/v1/chat/completions";
+const COMPLETIONS: &str = "/v1/completions";
+
+async fn started(stage: &Stage) -> Server {
+    Server::start(&stage.pipeline, HttpLimits::default()).await
+}
+
+fn chat(content: &str, more: Value) -> Vec<u8> {
+    let mut body = json!({"messages": [{"role": "user", "content": content}]});
+    body.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    body.to_string().into_bytes()
+}
+
+/// What changes from run to run gets a fixed value.
+fn settle(value: &mut Value) {
+    let id = value["id"].as_str().unwrap();
+    let (kind, name) = id.split_once('-').unwrap();
+    assert_eq!(name.len(), 16);
+    value["id"] = json!(format!("{kind}-0"));
+    assert!(value["created"].as_u64().unwrap() > 1_600_000_000);
+    value["created"] = json!(0);
+}
+
+fn check(mut value: Value, expected: Expect) {
+    settle(&mut value);
+    expected.assert_eq(&value.to_string());
+}
+
+#[tokio::test]
+async fn a_chat_is_answered_in_openais_shape() {
+    let stage = Stage::echo(0);
+    let server = started(&stage).await;
+    let reply = server
+        .post(CHAT, &chat("hé 🦀", json!({"temperature": 0})))
+        .await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert!(reply.header("x-request-id").unwrap().starts_with("req-"));
+    check(
+        reply.json(),
+        expect![[
+            r#"{"id":"chatcmpl-0","object":"chat.completion","created":0,"model":"tiny","system_fingerprint":"sconce-0.1.0","choices":[{"index":0,"message":{"role":"assistant","content":"hé 🦀","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":8,"completion_tokens":8,"total_tokens":16,"prompt_tokens_details":{"cached_tokens":0}}}"#
+        ]],
+    );
+}
+
+#[tokio::test]
+async fn a_streamed_chat_opens_with_the_role_and_ends_with_usage_and_done() {
+    let stage = Stage::echo(0);
+    let server = started(&stage).await;
+    let more = json!({"stream": true, "stream_options": {"include_usage": true}});
+    let reply = server.post(CHAT, &chat("🦀!", more)).await;
+    assert_eq!(reply.header("content-type"), Some("text/event-stream"));
+    assert_eq!(reply.header("cache-control"), Some("no-cache"));
+    assert_eq!(reply.header("x-accel-buffering"), Some("no"));
+    let mut chunks = reply.chunks();
+    chunks.iter_mut().for_each(settle);
+    let lines: Vec<String> = chunks.iter().map(Value::to_string).collect();
+    expect![[r#"
+        {"id":"chatcmpl-0","object":"chat.completion.chunk","created":0,"model":"tiny","system_fingerprint":"sconce-0.1.0","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"logprobs":null,"finish_reason":null}],"usage":null}
+        {"id":"chatcmpl-0","object":"chat.completion.chunk","created":0,"model":"tiny","system_fingerprint":"sconce-0.1.0","choices":[{"index":0,"delta":{"content":"🦀"},"logprobs":null,"finish_reason":null}],"usage":null}
+        {"id":"chatcmpl-0","object":"chat.completion.chunk","created":0,"model":"tiny","system_fingerprint":"sconce-0.1.0","choices":[{"index":0,"delta":{"content":"!"},"logprobs":null,"finish_reason":null}],"usage":null}
+        {"id":"chatcmpl-0","object":"chat.completion.chunk","created":0,"model":"tiny","system_fingerprint":"sconce-0.1.0","choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}],"usage":null}
+        {"id":"chatcmpl-0","object":"chat.completion.chunk","created":0,"model":"tiny","system_fingerprint":"sconce-0.1.0","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":5,"total_tokens":10,"prompt_tokens_details":{"cached_tokens":0}}}"#]].assert_eq(&lines.join("\n"));
+}
+
+#[tokio::test]
+async fn chat_log_probabilities_have_bytes_and_alternatives() {
+    let stage = Stage::echo(0);
+    let server = started(&stage).await;
+    let more = json!({"logprobs": true, "top_logprobs": 2});
+    let reply = server.post(CHAT, &chat("ü", more)).await.json();
+    expect![[r#"{"content":[{"token":"�","logprob":-0.5,"bytes":[195],"top_logprobs":[{"token":"�","logprob":-0.5,"bytes":[195]},{"token":"�","logprob":-1.5,"bytes":[196]}]},{"token":"�","logprob":-0.5,"bytes":[188],"top_logprobs":[{"token":"�","logprob":-0.5,"bytes":[188]},{"token":"�","logprob":-1.5,"bytes":[189]}]}],"refusal":null}"#]].assert_eq(&reply["choices"][0]["logprobs"].to_string());
+    let streamed = json!({"logprobs": true, "stream": true});
+    let chunks = server.post(CHAT, &chat("üa", streamed)).await.chunks();
+    let entries: usize = chunks
+        .iter()
+        .map(|it| {
+            it["choices"][0]["logprobs"]["content"]
+                .as_array()
+                .map_or(0, Vec::len)
+        })
+        .sum();
+    assert_eq!(entries, 3);
+}
+
+#[tokio::test]
+async fn a_completion_is_answered_in_the_legacy_shape() {
+    let stage = Stage::echo(0);
+    let server = started(&stage).await;
+    let body = json!({"prompt": ["ab", "c"], "logprobs": 1, "stop": "b"}).to_string();
+    let reply = server.post(COMPLETIONS, body.as_bytes()).await;
+    check(
+        reply.json(),
+        expect![[
+            r#"{"id":"cmpl-0","object":"text_completion","created":0,"model":"tiny","system_fingerprint":"sconce-0.1.0","choices":[{"index":0,"text":"a","logprobs":{"tokens":["a"],"token_logprobs":[-0.5],"top_logprobs":[{"a":-0.5}],"text_offset":[0]},"finish_reason":"stop"},{"index":1,"text":"c","logprobs":{"tokens":["c"],"token_logprobs":[-0.5],"top_logprobs":[{"c":-0.5}],"text_offset":[0]},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":3,"total_tokens":6,"prompt_tokens_details":{"cached_tokens":0}}}"#
+        ]],
+    );
+    let body = json!({"prompt": [104, 105], "stream": true}).to_string();
+    let mut chunks = server.post(COMPLETIONS, body.as_bytes()).await.chunks();
+    chunks.iter_mut().for_each(settle);
+    let lines: Vec<String> = chunks.iter().map(Value::to_string).collect();
+    expect![[r#"
+        {"id":"cmpl-0","object":"text_completion","created":0,"model":"tiny","system_fingerprint":"sconce-0.1.0","choices":[{"index":0,"text":"h","logprobs":null,"finish_reason":null}]}
+        {"id":"cmpl-0","object":"text_completion","created":0,"model":"tiny","system_fingerprint":"sconce-0.1.0","choices":[{"index":0,"text":"i","logprobs":null,"finish_reason":null}]}
+        {"id":"cmpl-0","object":"text_completion","created":0,"model":"tiny","system_fingerprint":"sconce-0.1.0","choices":[{"index":0,"text":"","logprobs":null,"finish_reason":"stop"}]}"#]].assert_eq(&lines.join("\n"));
+}
+
+#[tokio::test]
+async fn a_completion_without_a_bound_ends_after_sixteen_tokens() {
+    let stage = Stage::echo(0);
+    let server = started(&stage).await;
+    let body = json!({"prompt": "x".repeat(40)}).to_string();
+    let reply = server.post(COMPLETIONS, body.as_bytes()).await.json();
+    assert_eq!(reply["choices"][0]["finish_reason"], "length");
+    assert_eq!(reply["usage"]["completion_tokens"], 16);
+}
+
+#[tokio::test]
+async fn several_answers_stream_under_their_own_index() {
+    let stage = Stage::echo(0);
+    let server = started(&stage).await;
+    let chunks = server
+        .post(CHAT, &chat("abc", json!({"stream": true, "n": 3})))
+        .await
+        .chunks();
+    for index in 0..3 {
+        let of_index: Vec<&Value> = chunks
+            .iter()
+            .map(|it| &it["choices"][0])
+            .filter(|it| it["index"] == index)
+            .collect();
+        assert_eq!(of_index[0]["delta"]["role"], "assistant");
+        let text: String = of_index
+            .iter()
+            .filter_map(|it| it["delta"]["content"].as_str())
+            .collect();
+        assert_eq!(text, "abc");
+        assert_eq!(of_index.last().unwrap()["finish_reason"], "stop");
+    }
+}
+
+#[tokio::test]
+async fn no_event_splits_a_character() {
+    let stage = Stage::echo(0);
+    let server = started(&stage).await;
+    let text = "añ漢🦀👩‍👩‍👧".repeat(5);
+    let chunks = server
+        .post(CHAT, &chat(&text, json!({"stream": true})))
+        .await
+        .chunks();
+    let deltas = chunks
+        .iter()
+        .filter_map(|it| it["choices"][0]["delta"]["content"].as_str());
+    let deltas: Vec<&str> = deltas.collect();
+    assert!(
+        deltas
+            .iter()
+            .all(|it| !it.contains(char::REPLACEMENT_CHARACTER))
+    );
+    assert_eq!(deltas.concat(), text);
+}
+
+#[tokio::test]
+async fn models_are_listed_and_found_by_name() {
+    let stage = Stage::echo(0);
+    let server = started(&stage).await;
+    let list = server.get("/v1/models").await.json();
+    expect![[r#"{"object":"list","data":[{"id":"tiny","object":"model","created":1700000000,"owned_by":"sconce","max_model_len":512}]}"#]].assert_eq(&list.to_string());
+    assert_eq!(server.get("/v1/models/tiny").await.json()["id"], "tiny");
+    let reply = server.get("/v1/models/no/such").await;
+    assert_eq!(
+        (reply.status, reply.json()["error"]["code"].clone()),
+        (404, json!("model_not_found"))
+    );
+}
+
+#[tokio::test]
+async fn the_metrics_follow_the_requests() {
+    let stage = Stage::echo(0);
+    let server = started(&stage).await;
+    for _ in 0..3 {
+        server.post(CHAT, &chat("twelve bytes", json!({}))).await;
+    }
+    let metrics = server.get("/metrics").await;
+    assert!(
+        metrics
+            .header("content-type")
+            .unwrap()
+            .starts_with("text/plain; version=0.0.4")
+    );
+    for line in [
+        "vllm:prompt_tokens_total{engine=\"0\",model_name=\"tiny\"} 36",
+        "vllm:generation_tokens_total{engine=\"0\",model_name=\"tiny\"} 36",
+        "vllm:request_success_total{engine=\"0\",finished_reason=\"stop\",model_name=\"tiny\"} 3",
+        "vllm:time_to_first_token_seconds_count{engine=\"0\",model_name=\"tiny\"} 3",
+        "vllm:inter_token_latency_seconds_count{engine=\"0\",model_name=\"tiny\"} 33",
+        "vllm:e2e_request_latency_seconds_count{engine=\"0\",model_name=\"tiny\"} 3",
+        "vllm:request_queue_time_seconds_count{engine=\"0\",model_name=\"tiny\"} 3",
+        "vllm:num_requests_running{engine=\"0\",model_name=\"tiny\"} 0",
+    ] {
+        assert!(
+            metrics.body.lines().any(|it| it == line),
+            "{line} is not in\n{}",
+            metrics.body
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_fails_is_a_500_or_an_error_event_without_done() {
+    let stage = Stage::echo(0);
+    let server = started(&stage).await;
+    let reply = server.post(CHAT, &chat("ab\u{1}", json!({}))).await;
+    assert_eq!(
+        (reply.status, reply.json()["error"]["type"].clone()),
+        (500, json!("server_error"))
+    );
+    let reply = server
+        .post(CHAT, &chat("ab\u{1}", json!({"stream": true})))
+        .await;
+    let events = reply.events();
+    let last: Value = serde_json::from_str(events.last().unwrap()).unwrap();
+    assert_eq!(
+        (reply.status, last["error"]["code"].clone()),
+        (200, json!("device_failed"))
+    );
+    assert!(events.contains(&events[0]) && !events.contains(&"[DONE]"));
+    assert_eq!(
+        server.post(CHAT, &chat("next", json!({}))).await.status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn a_dead_engine_is_told_by_every_probe() {
+    let stage = Stage::echo(0);
+    let server = started(&stage).await;
+    assert_eq!(server.get("/health").await.status, 200);
+    assert_eq!(
+        server.post(CHAT, &chat("\u{2}", json!({}))).await.status,
+        500
+    );
+    let reply = server.post(CHAT, &chat("next", json!({}))).await;
+    assert_eq!(
+        (reply.status, reply.header("x-should-retry")),
+        (500, Some("false"))
+    );
+    assert_eq!(server.get("/health").await.status, 500);
+    assert_eq!(server.get("/ready").await.status, 503);
+    assert_eq!(server.get("/metrics").await.status, 200);
+}
+
+#[tokio::test]
+async fn more_requests_than_places_get_429_and_a_time_to_come_back() {
+    let sizes = Sizes {
+        running_max: 1,
+        queue_max: 1,
+        ..Sizes::default()
+    };
+    let stage = Stage::new(
+        crate::stage::Echo {
+            step: std::time::Duration::from_millis(20),
+        },
+        sizes,
+    );
+    let server = started(&stage).await;
+    let long = String::from_utf8(chat(&"x".repeat(100), json!({"stream": true}))).unwrap();
+    let _first = server.open(CHAT, &long).await;
+    let _second = server.open(CHAT, &long).await;
+    crate::stage::eventually("both places are taken", || {
+        stage.pipeline.answers_open() == 2
+    })
+    .await;
+    let reply = server.post(CHAT, &chat("a", json!({}))).await;
+    assert_eq!(
+        (reply.status, reply.header("retry-after")),
+        (429, Some("1"))
+    );
+    assert_eq!(reply.json()["error"]["code"], "rate_limit_exceeded");
+}

@@ -1,0 +1,16 @@
+//! The API over a real socket: what it answers, what it refuses, how it starts and ends.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test's own set-up cannot do fails the test"
+)]
+
+mod answers;
+mod bad_requests;
+mod lifecycle;
+mod server;
+#[expect(
+    dead_code,
+    reason = "the pipeline's own tests use the rest of this shared stage"
+)]
+#[path = "../../../sconce-pipeline/tests/stage/mod.rs"]
+mod stage;

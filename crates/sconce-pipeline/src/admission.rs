@@ -1,0 +1,198 @@
+//! Who gets in. A place is held by a value and given back by dropping it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{AnswerRequest, Refusal};
+
+/// The longest wait we ever suggest to a client.
+const RETRY_AFTER_MAX_S: u32 = 30;
+/// What a new answer counts in the mean of how long places are held.
+const MEAN_WEIGHT: f64 = 0.1;
+
+/// How many answers may run and wait at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdmissionLimits {
+    /// Sequences that the engine runs in one batch.
+    pub running_max: u32,
+    /// Sequences that may wait for a place in the batch.
+    pub queue_max: u32,
+}
+
+/// The door: a fixed number of places, none of them reserved.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    places: u32,
+    free: Arc<Semaphore>,
+    held: Arc<MeanHold>,
+}
+
+/// How long places are held, as a moving mean.
+#[derive(Debug, Default)]
+struct MeanHold {
+    mean_s: Mutex<Option<f64>>,
+}
+
+/// Some of the server's places for answers.
+#[derive(Debug)]
+#[must_use = "dropping this gives the places back"]
+pub(crate) struct Place {
+    _permit: OwnedSemaphorePermit,
+    since: Instant,
+    held: Arc<MeanHold>,
+}
+
+/// A request that holds its places.
+#[derive(Debug)]
+#[must_use = "dropping this gives the places back"]
+pub(crate) struct Admitted {
+    pub(crate) request: AnswerRequest,
+    pub(crate) place: Place,
+}
+
+impl Admission {
+    pub(crate) fn new(limits: AdmissionLimits) -> Self {
+        let places = limits.running_max.saturating_add(limits.queue_max).max(1);
+        Self {
+            places,
+            free: Arc::new(Semaphore::new(places as usize)),
+            held: Arc::new(MeanHold::default()),
+        }
+    }
+
+    /// Takes a place for each sequence of `request`, all or none.
+    pub(crate) fn admit(&self, request: AnswerRequest) -> Result<Admitted, Refusal> {
+        let wanted = request.sequences();
+        let places = self.places;
+        if wanted > places {
+            return Err(Refusal::TooManyAnswers { wanted, places });
+        }
+        match Arc::clone(&self.free).try_acquire_many_owned(wanted) {
+            Ok(permit) => {
+                let held = Arc::clone(&self.held);
+                let place = Place {
+                    _permit: permit,
+                    since: Instant::now(),
+                    held,
+                };
+                Ok(Admitted { request, place })
+            }
+            Err(_) => Err(Refusal::Busy {
+                taken: self.taken(),
+                places,
+                wanted,
+                retry_after_s: self.held.retry_after_s(),
+            }),
+        }
+    }
+
+    /// Places that are taken now.
+    pub(crate) fn taken(&self) -> u32 {
+        let free = u32::try_from(self.free.available_permits()).unwrap_or(self.places);
+        self.places.saturating_sub(free)
+    }
+
+    /// Waits until no place is taken.
+    pub(crate) async fn idle(&self) {
+        // The semaphore is never closed, so an error cannot come back; if it did, nobody could
+        // hold a place either.
+        let _all = self.free.acquire_many(self.places).await;
+    }
+}
+
+impl MeanHold {
+    fn note(&self, held: Duration) {
+        let mut mean_s = self.mean_s.lock().unwrap_or_else(PoisonError::into_inner);
+        let held_s = held.as_secs_f64();
+        *mean_s = Some(mean_s.map_or(held_s, |mean| mean + MEAN_WEIGHT * (held_s - mean)));
+    }
+
+    fn retry_after_s(&self) -> u32 {
+        let mean_s = *self.mean_s.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = mean_s
+            .unwrap_or(1.0)
+            .ceil()
+            .clamp(1.0, f64::from(RETRY_AFTER_MAX_S));
+        seconds as u32
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.held.note(self.since.elapsed());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sconce_domain::RequestId;
+
+    use super::*;
+    use crate::{AnswerOptions, Ask};
+
+    fn request(answers: u32) -> AnswerRequest {
+        AnswerRequest {
+            id: RequestId(1),
+            model: None,
+            ask: Ask::Chat(Vec::new()),
+            options: AnswerOptions {
+                answers,
+                ..AnswerOptions::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_request_beyond_the_places_is_busy_until_one_is_dropped() {
+        let admission = Admission::new(AdmissionLimits {
+            running_max: 2,
+            queue_max: 1,
+        });
+        let first = admission.admit(request(2)).unwrap();
+        let second = admission.admit(request(1)).unwrap();
+        let busy = admission.admit(request(1)).unwrap_err();
+        assert_eq!(
+            busy,
+            Refusal::Busy {
+                taken: 3,
+                places: 3,
+                wanted: 1,
+                retry_after_s: 1
+            }
+        );
+        drop(second);
+        assert_eq!(admission.taken(), 2);
+        let third = admission.admit(request(1)).unwrap();
+        drop((first, third));
+        assert_eq!(admission.taken(), 0);
+    }
+
+    #[test]
+    fn a_request_for_more_answers_than_places_can_never_be_admitted() {
+        let admission = Admission::new(AdmissionLimits {
+            running_max: 2,
+            queue_max: 1,
+        });
+        let refusal = admission.admit(request(4)).unwrap_err();
+        assert_eq!(
+            refusal,
+            Refusal::TooManyAnswers {
+                wanted: 4,
+                places: 3
+            }
+        );
+        assert_eq!(admission.taken(), 0);
+    }
+
+    #[test]
+    fn the_suggested_wait_follows_how_long_places_are_held() {
+        let hold = MeanHold::default();
+        assert_eq!(hold.retry_after_s(), 1);
+        hold.note(Duration::from_secs(12));
+        assert_eq!(hold.retry_after_s(), 12);
+        (0..100).for_each(|_| hold.note(Duration::from_secs(1000)));
+        assert_eq!(hold.retry_after_s(), RETRY_AFTER_MAX_S);
+    }
+}

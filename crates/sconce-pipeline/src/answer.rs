@@ -1,0 +1,155 @@
+//! What a request gets back: pieces of text, why each answer ended, and what it used.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use sconce_domain::{FinishReason, Usage};
+
+use crate::admission::Place;
+use crate::record::OpenRecord;
+use crate::text_stream::{TextEvent, TextStream, TokenReport};
+
+/// One thing that happened to a request's answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AnswerEvent {
+    /// An answer grew.
+    Piece {
+        /// Which answer: the prompt's place times the answers for each prompt, plus its own place.
+        choice: u32,
+        /// Whole characters; empty only where a token without text is reported.
+        text: String,
+        /// The tokens whose text begins here, if log-probabilities were asked for. Over a whole
+        /// answer each of its tokens is reported once.
+        tokens: Vec<TokenReport>,
+    },
+    /// An answer ended.
+    Finished {
+        /// Which answer.
+        choice: u32,
+        /// Why.
+        reason: FinishReason,
+    },
+    /// All answers have ended. Always the last event.
+    Done(Usage),
+}
+
+/// The answers to one request, as they come. Dropping it cancels those that have not ended.
+#[derive(Debug)]
+#[must_use = "dropping this cancels the request"]
+pub struct AnswerStream {
+    answers: Vec<OneAnswer>,
+    /// The answer to look at first; it moves on, so that a fast answer cannot hide the others.
+    first: usize,
+    model: Arc<str>,
+    done: bool,
+    record: OpenRecord,
+    _place: Place,
+}
+
+#[derive(Debug)]
+struct OneAnswer {
+    text: Option<TextStream>,
+    /// Tokens that the record knows of.
+    counted: u32,
+    /// Whether this answer's cached tokens are the request's: each prompt is charged once, by the
+    /// first answer to it.
+    leads: bool,
+}
+
+impl AnswerStream {
+    /// The answers to one prompt stand together, `answers_each` of them.
+    pub(crate) fn new(
+        texts: Vec<TextStream>,
+        answers_each: u32,
+        record: OpenRecord,
+        place: Place,
+    ) -> Self {
+        let group = answers_each.max(1) as usize;
+        let answers = texts
+            .into_iter()
+            .enumerate()
+            .map(|(index, text)| OneAnswer {
+                text: Some(text),
+                counted: 0,
+                leads: index % group == 0,
+            });
+        Self {
+            answers: answers.collect(),
+            first: 0,
+            model: record.model(),
+            done: false,
+            record,
+            _place: place,
+        }
+    }
+
+    /// The served model's own name, whatever alias the client used.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    fn poll_answers(&mut self, context: &mut Context<'_>) -> Poll<AnswerEvent> {
+        let count = self.answers.len();
+        let mut ended = 0;
+        for index in (self.first..count).chain(0..self.first) {
+            let Some(text) = &mut self.answers[index].text else {
+                ended += 1;
+                continue;
+            };
+            if let Poll::Ready(event) = text.poll_event(context) {
+                self.first = (index + 1) % count;
+                return Poll::Ready(self.note(index, event));
+            }
+        }
+        if ended < count {
+            return Poll::Pending;
+        }
+        self.done = true;
+        self.record.complete();
+        Poll::Ready(AnswerEvent::Done(self.record.usage()))
+    }
+
+    fn note(&mut self, index: usize, event: TextEvent) -> AnswerEvent {
+        let choice = u32::try_from(index).unwrap_or(u32::MAX);
+        let answer = &mut self.answers[index];
+        if let Some(text) = &answer.text {
+            let progress = text.progress();
+            self.record
+                .grow(progress.generated - answer.counted, progress.first_token);
+            answer.counted = progress.generated;
+            if answer.leads
+                && let Some(cached) = progress.cached
+            {
+                answer.leads = false;
+                self.record.add_cached(cached);
+            }
+        }
+        match event {
+            TextEvent::Piece { text, tokens } => AnswerEvent::Piece {
+                choice,
+                text,
+                tokens,
+            },
+            TextEvent::Ended(reason) => {
+                answer.text = None;
+                self.record.answer_ended(reason);
+                AnswerEvent::Finished { choice, reason }
+            }
+        }
+    }
+}
+
+impl Stream for AnswerStream {
+    type Item = AnswerEvent;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<AnswerEvent>> {
+        let stream = self.get_mut();
+        if stream.done {
+            return Poll::Ready(None);
+        }
+        stream.poll_answers(context).map(Some)
+    }
+}

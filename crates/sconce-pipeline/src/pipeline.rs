@@ -1,0 +1,225 @@
+//! The way of a request, in one function.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use sconce_domain::{RequestId, Sampling, TokenCount, TokenId};
+
+use crate::admission::{Admission, AdmissionLimits};
+use crate::answer::AnswerStream;
+use crate::engine_handle::Submission;
+use crate::metrics::Metrics;
+use crate::models::Models;
+use crate::record::OpenRecord;
+use crate::route::{Routed, route};
+use crate::seed::{Numbers, seed_of_answer};
+use crate::served_model::{ModelEntry, ServedModel};
+use crate::text_stream::TextStream;
+use crate::token_stream::TokenStream;
+use crate::{AnswerRequest, Refusal};
+
+/// How soon to ask again while a model loads.
+const LOADING_RETRY_AFTER_S: u32 = 5;
+
+/// Serves requests. It is there before its first model is: until then it refuses.
+#[derive(Debug)]
+pub struct Pipeline {
+    admission: Admission,
+    models: RwLock<Arc<Models>>,
+    draining: AtomicBool,
+    numbers: Numbers,
+    metrics: Arc<Metrics>,
+}
+
+/// Whether new requests can be served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// Yes.
+    Ready,
+    /// Not yet: no model has been loaded.
+    Loading,
+    /// No longer: the server finishes what it has.
+    Draining,
+    /// No, and not without a restart: the engine of this model is gone.
+    EngineStopped {
+        /// The model.
+        model: String,
+    },
+}
+
+impl Pipeline {
+    /// A pipeline without a model.
+    #[must_use]
+    pub fn new(limits: AdmissionLimits) -> Self {
+        Self {
+            admission: Admission::new(limits),
+            models: RwLock::default(),
+            draining: AtomicBool::new(false),
+            numbers: Numbers::new(),
+            metrics: Arc::new(Metrics::new()),
+        }
+    }
+
+    /// Begins to serve `model`. The first model is the default one.
+    pub fn serve(&self, mut model: ServedModel) {
+        model.context = model.context.min(model.engine.sequence_tokens_max());
+        let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
+        *models = Arc::new(models.with(model));
+    }
+
+    /// Answers one request. It leaves a record, refused and abandoned too.
+    ///
+    /// # Errors
+    /// If the request is turned away. Nothing of it is left in the engine then.
+    pub async fn answer(&self, request: AnswerRequest) -> Result<AnswerStream, Refusal> {
+        let mut record = OpenRecord::open(&request, Arc::clone(&self.metrics));
+        match self.begin(request, &mut record).await {
+            Ok(routed) => Ok(submit(routed, record)),
+            Err(refusal) => Err(record.refused(refusal)),
+        }
+    }
+
+    async fn begin(
+        &self,
+        request: AnswerRequest,
+        record: &mut OpenRecord,
+    ) -> Result<Routed, Refusal> {
+        let models = self.ready_models()?;
+        let admitted = self.admission.admit(request)?;
+        let routed = route(admitted, &models).await?;
+        let prompt_tokens = routed.prompts.iter().map(Vec::len).sum::<usize>();
+        record.begin(
+            Arc::clone(&routed.model.name),
+            TokenCount(u32::try_from(prompt_tokens).unwrap_or(u32::MAX)),
+            routed.model.engine.metrics(),
+        );
+        Ok(routed)
+    }
+
+    fn ready_models(&self) -> Result<Arc<Models>, Refusal> {
+        let models = self.models();
+        if self.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        if models.iter().next().is_none() {
+            return Err(Refusal::Loading {
+                retry_after_s: LOADING_RETRY_AFTER_S,
+            });
+        }
+        Ok(models)
+    }
+
+    fn models(&self) -> Arc<Models> {
+        Arc::clone(&self.models.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// A name for a request, never given before by this process.
+    #[must_use]
+    pub fn next_request_id(&self) -> RequestId {
+        RequestId(self.numbers.next())
+    }
+
+    /// The models served now, the default one first.
+    #[must_use]
+    pub fn model_entries(&self) -> Vec<ModelEntry> {
+        self.models().iter().map(|it| it.entry()).collect()
+    }
+
+    /// The model that `name` or an alias of it stands for.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn model_entry(&self, name: &str) -> Result<ModelEntry, Refusal> {
+        self.models().find(Some(name)).map(|it| it.entry())
+    }
+
+    /// Whether new requests can be served.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        let models = self.models();
+        if let Some(dead) = models.iter().find(|it| !it.engine.is_running()) {
+            return Readiness::EngineStopped {
+                model: dead.name.to_string(),
+            };
+        }
+        if self.is_draining() {
+            return Readiness::Draining;
+        }
+        match models.iter().next() {
+            Some(_) => Readiness::Ready,
+            None => Readiness::Loading,
+        }
+    }
+
+    /// Refuses every request from now on. Those that have begun go on.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Waits until no request is being served.
+    pub async fn idle(&self) {
+        self.admission.idle().await;
+    }
+
+    /// Answers that run or wait, from admission to the end of their request.
+    #[must_use]
+    pub fn answers_open(&self) -> u32 {
+        self.admission.taken()
+    }
+
+    /// The metrics, for the making of a model's own.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}
+
+/// Hands each answer of `routed` to the engine as a sequence of its own.
+fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
+    let Routed {
+        model,
+        prompts,
+        options,
+        stop,
+        place,
+    } = routed;
+    let seed = options.seed.unwrap_or_else(|| Numbers::new().next());
+    let stop_tokens = model.stop_tokens();
+    let mut texts = Vec::new();
+    for (index, prompt) in (0..).zip(repeat_each(prompts, options.answers)) {
+        let generated_max = answer_room(model.context, &prompt, options.generated_max);
+        let tokens: TokenStream = model.engine.submit(Submission {
+            prompt,
+            sampling: Sampling {
+                temperature: options.temperature,
+                truncation: options.truncation,
+                penalties: options.penalties,
+                seed: seed_of_answer(seed, index),
+                logprobs: options.logprobs,
+            },
+            generated_max,
+            stop_tokens: Arc::clone(&stop_tokens),
+            arrived: record.arrived(),
+        });
+        texts.push(TextStream::new(tokens, Arc::clone(&model.tokenizer), &stop));
+    }
+    AnswerStream::new(texts, options.answers, record, place)
+}
+
+fn repeat_each(prompts: Vec<Vec<TokenId>>, answers: u32) -> impl Iterator<Item = Vec<TokenId>> {
+    prompts
+        .into_iter()
+        .flat_map(move |it| std::iter::repeat_n(it, answers as usize))
+}
+
+/// Tokens that an answer may have: what the client allows, and no more than what the prompt has
+/// left of the context. Routing made sure that this is at least one.
+fn answer_room(context: TokenCount, prompt: &[TokenId], wanted: Option<TokenCount>) -> TokenCount {
+    let prompt_tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+    let left = TokenCount(context.0.saturating_sub(prompt_tokens));
+    wanted.map_or(left, |it| it.min(left))
+}

@@ -1,0 +1,153 @@
+//! What stays of a request: one structured event at its end, however it ends.
+//!
+//! The record has numbers and names, never the text of a prompt or an answer. It is written by
+//! `Drop`, so that a request that is refused, abandoned or lost in a fault leaves one as well.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use sconce_domain::{FinishReason, RequestId, TokenCount, Usage};
+
+use crate::metrics::{EndedRequest, Ending, Metrics, ModelMetrics};
+use crate::{AnswerRequest, Ask, Refusal};
+
+/// A request that has not ended yet.
+#[derive(Debug)]
+pub(crate) struct OpenRecord {
+    id: RequestId,
+    kind: &'static str,
+    user: Option<String>,
+    arrived: Instant,
+    model: Option<Arc<str>>,
+    /// The model's metrics once the request has begun; a refused request counts elsewhere.
+    begun: Option<Arc<ModelMetrics>>,
+    metrics: Arc<Metrics>,
+    usage: Usage,
+    first_token: Option<Instant>,
+    worst: Option<FinishReason>,
+    outcome: Outcome,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Still open; if it is dropped so, the client went away.
+    Open,
+    Complete,
+    Refused(&'static str),
+}
+
+impl OpenRecord {
+    pub(crate) fn open(request: &AnswerRequest, metrics: Arc<Metrics>) -> Self {
+        Self {
+            id: request.id,
+            kind: match request.ask {
+                Ask::Chat(_) => "chat",
+                Ask::Completion(_) => "completion",
+            },
+            user: request.options.user.clone(),
+            arrived: Instant::now(),
+            model: None,
+            begun: None,
+            metrics,
+            usage: Usage::default(),
+            first_token: None,
+            worst: None,
+            outcome: Outcome::Open,
+        }
+    }
+
+    pub(crate) fn arrived(&self) -> Instant {
+        self.arrived
+    }
+
+    pub(crate) fn begin(&mut self, model: Arc<str>, prompt: TokenCount, of: Arc<ModelMetrics>) {
+        self.model = Some(model);
+        self.usage.prompt = prompt;
+        self.begun = Some(of);
+    }
+
+    /// Closes the record of a request that never began.
+    pub(crate) fn refused(mut self, refusal: Refusal) -> Refusal {
+        self.metrics.refused(refusal.reason());
+        self.outcome = Outcome::Refused(refusal.reason());
+        refusal
+    }
+
+    pub(crate) fn grow(&mut self, tokens: u32, first_token: Option<Instant>) {
+        self.usage.completion.0 += tokens;
+        self.first_token = self.first_token.or(first_token);
+    }
+
+    pub(crate) fn add_cached(&mut self, cached: TokenCount) {
+        self.usage.cached.0 += cached.0;
+    }
+
+    /// Of several answers the record keeps the ending that needs most attention.
+    pub(crate) fn answer_ended(&mut self, reason: FinishReason) {
+        self.worst = Some(match (self.worst, reason) {
+            (Some(FinishReason::Failed), _) | (_, FinishReason::Failed) => FinishReason::Failed,
+            (Some(FinishReason::Length), _) | (_, FinishReason::Length) => FinishReason::Length,
+            _ => FinishReason::Stop,
+        });
+    }
+
+    pub(crate) fn complete(&mut self) {
+        self.outcome = Outcome::Complete;
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    pub(crate) fn model(&self) -> Arc<str> {
+        self.model.clone().unwrap_or_else(|| Arc::from(""))
+    }
+
+    /// How it ended. A client may leave after the last token and before reading that it was the
+    /// last; that is an abandoned request too.
+    fn ending(&self) -> Ending {
+        match (&self.outcome, self.worst) {
+            (Outcome::Complete, Some(reason)) => Ending::Finished(reason),
+            (_, Some(FinishReason::Failed)) => Ending::Finished(FinishReason::Failed),
+            _ => Ending::Abandoned,
+        }
+    }
+}
+
+impl Drop for OpenRecord {
+    fn drop(&mut self) {
+        let total = self.arrived.elapsed();
+        let ending = self.ending();
+        if let Some(metrics) = &self.begun {
+            metrics.ended(EndedRequest {
+                ending,
+                seconds: total.as_secs_f64(),
+                prompt_tokens: self.usage.prompt.0,
+                generation_tokens: self.usage.completion.0,
+            });
+        }
+        let end = match self.outcome {
+            Outcome::Refused(_) => "refused",
+            Outcome::Open | Outcome::Complete => ending.as_str(),
+        };
+        let refusal = match self.outcome {
+            Outcome::Refused(reason) => Some(reason),
+            Outcome::Open | Outcome::Complete => None,
+        };
+        tracing::info!(
+            target: "sconce::record",
+            request = format_args!("{:016x}", self.id.0),
+            kind = self.kind,
+            model = self.model.as_deref(),
+            user = self.user.as_deref(),
+            end,
+            refusal,
+            prompt_tokens = self.usage.prompt.0,
+            cached_tokens = self.usage.cached.0,
+            completion_tokens = self.usage.completion.0,
+            ttft_ms = self.first_token.map(|it| (it - self.arrived).as_millis() as u64),
+            total_ms = total.as_millis() as u64,
+            "request ended"
+        );
+    }
+}

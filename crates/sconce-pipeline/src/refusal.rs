@@ -1,0 +1,140 @@
+//! Why a request got no answer. One enum, so that one place can map it to the wire.
+
+/// A request was turned away before its first token. Nothing of it is left in the engine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The model is still being loaded.
+    #[error("the model is still loading; try again in {retry_after_s} s")]
+    Loading {
+        /// When to ask again.
+        retry_after_s: u32,
+    },
+    /// The server finishes what it has and takes nothing new.
+    #[error("the server is shutting down and takes no new requests; ask another instance")]
+    Draining,
+    /// Every place in the batch and in the queue is taken.
+    #[error(
+        "the server is busy: {taken} of its {places} places for answers are taken and this \
+         request wants {wanted}; try again in {retry_after_s} s"
+    )]
+    Busy {
+        /// Answers that run or wait.
+        taken: u32,
+        /// Answers that may run or wait at once.
+        places: u32,
+        /// Answers that the request asked for.
+        wanted: u32,
+        /// When to ask again.
+        retry_after_s: u32,
+    },
+    /// More answers than the server could ever hold at once.
+    #[error(
+        "the request wants {wanted} answers (prompts times n) and this server holds at most \
+         {places} at once; ask for fewer"
+    )]
+    TooManyAnswers {
+        /// Answers that the request asked for.
+        wanted: u32,
+        /// Answers that may run or wait at once.
+        places: u32,
+    },
+    /// No model of this name is served.
+    #[error("the model `{name}` is not served here; use one of: {known}")]
+    UnknownModel {
+        /// What was asked for.
+        name: String,
+        /// What could have been asked for, separated by commas.
+        known: String,
+    },
+    /// The prompt leaves no room for an answer. It is never cut.
+    #[error(
+        "the prompt has {prompt} tokens and the context of `{model}` holds {context}, so no \
+         token of an answer would fit; shorten the prompt to at most {prompt_max} tokens"
+    )]
+    PromptTooLong {
+        /// The model.
+        model: String,
+        /// Tokens of the prompt.
+        prompt: u32,
+        /// Tokens that prompt and answer may have together.
+        context: u32,
+        /// Tokens of the longest prompt that leaves room for one token of an answer.
+        prompt_max: u32,
+    },
+    /// There is nothing to continue.
+    #[error("the prompt has no tokens; give at least one character")]
+    EmptyPrompt,
+    /// A prompt of token ids names one that the model does not have.
+    #[error("the prompt has token id {token} and `{model}` knows ids 0 to {last}")]
+    UnknownToken {
+        /// The model.
+        model: String,
+        /// The id.
+        token: u32,
+        /// The highest id of the vocabulary.
+        last: u32,
+    },
+    /// The model has no chat template.
+    #[error("the model `{model}` has no chat template; use /v1/completions with a prompt")]
+    NoChatTemplate {
+        /// The model.
+        model: String,
+    },
+    /// The model's chat template does not accept these messages.
+    #[error("the chat template of `{model}` refuses these messages: {fact}")]
+    Template {
+        /// The model.
+        model: String,
+        /// What the template said.
+        fact: String,
+    },
+    /// The prompt cannot be turned into tokens.
+    #[error("the tokenizer of `{model}` refuses the prompt: {fact}")]
+    Tokenizer {
+        /// The model.
+        model: String,
+        /// What the tokenizer said.
+        fact: String,
+    },
+    /// A stop string is of no use.
+    #[error("{fact}")]
+    StopString {
+        /// What is wrong with it.
+        fact: String,
+    },
+    /// The thread that runs the model has ended.
+    #[error("the engine of `{model}` has stopped after a fault; the server must be restarted")]
+    EngineStopped {
+        /// The model.
+        model: String,
+    },
+    /// Preparing the prompt hit a fault of our own.
+    #[error("preparing the prompt for `{model}` hit a fault of the server; nothing was computed")]
+    PreparationFailed {
+        /// The model.
+        model: String,
+    },
+}
+
+impl Refusal {
+    /// One word for metrics and records.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Loading { .. } => "loading",
+            Self::Draining => "draining",
+            Self::Busy { .. } => "busy",
+            Self::TooManyAnswers { .. } => "too_many_answers",
+            Self::UnknownModel { .. } => "unknown_model",
+            Self::PromptTooLong { .. } => "prompt_too_long",
+            Self::EmptyPrompt => "empty_prompt",
+            Self::UnknownToken { .. } => "unknown_token",
+            Self::NoChatTemplate { .. } => "no_chat_template",
+            Self::Template { .. } => "template",
+            Self::Tokenizer { .. } => "tokenizer",
+            Self::StopString { .. } => "stop_string",
+            Self::EngineStopped { .. } => "engine_stopped",
+            Self::PreparationFailed { .. } => "preparation_failed",
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! What a client asks for, free of any wire format.
+
+use sconce_domain::{Message, Penalties, RequestId, TokenCount, TokenId, Truncation};
+
+/// One request for one or more answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnswerRequest {
+    /// Its name in records and in the answer.
+    pub id: RequestId,
+    /// The model, or `None` for the default one.
+    pub model: Option<String>,
+    /// What is to be answered.
+    pub ask: Ask,
+    /// How it is to be answered.
+    pub options: AnswerOptions,
+}
+
+/// What is to be answered.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ask {
+    /// The next turn of a chat. The model's chat template makes the prompt.
+    Chat(Vec<Message>),
+    /// The rest of each of these texts, as they stand.
+    Completion(Vec<Prompt>),
+}
+
+/// A text to be continued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompt {
+    /// Characters. Markers such as `<|im_end|>` in them count as the special tokens they name.
+    Text(String),
+    /// Tokens, taken as they are.
+    Tokens(Vec<TokenId>),
+}
+
+/// How a request is to be answered. The parser of the wire has checked every range.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnswerOptions {
+    /// Answers for each prompt; at least one.
+    pub answers: u32,
+    /// An upper bound for each answer, or `None` for what is left of the context. An answer that
+    /// reaches the end of the context first ends there, with `FinishReason::Length` as well.
+    pub generated_max: Option<TokenCount>,
+    /// See `Sampling`.
+    pub temperature: f32,
+    /// See `Sampling`.
+    pub truncation: Truncation,
+    /// See `Sampling`.
+    pub penalties: Penalties,
+    /// Makes the answers repeatable. Without it each request draws a seed of its own.
+    pub seed: Option<u64>,
+    /// See `Sampling`.
+    pub logprobs: Option<u8>,
+    /// Texts that end an answer and are not part of it.
+    pub stop: Vec<String>,
+    /// Whom the client says it asks for; goes into the record.
+    pub user: Option<String>,
+}
+
+impl Default for AnswerOptions {
+    fn default() -> Self {
+        Self {
+            answers: 1,
+            generated_max: None,
+            temperature: 1.0,
+            truncation: Truncation::default(),
+            penalties: Penalties::default(),
+            seed: None,
+            logprobs: None,
+            stop: Vec::new(),
+            user: None,
+        }
+    }
+}
+
+impl AnswerRequest {
+    /// Sequences that the request becomes.
+    #[must_use]
+    pub fn sequences(&self) -> u32 {
+        let prompts = match &self.ask {
+            Ask::Chat(_) => 1,
+            Ask::Completion(prompts) => u32::try_from(prompts.len()).unwrap_or(u32::MAX),
+        };
+        prompts.saturating_mul(self.options.answers)
+    }
+}

@@ -1,0 +1,139 @@
+//! Which model answers, and the tokens it is asked with.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use sconce_domain::{Message, TokenCount, TokenId};
+use sconce_text::{CivilTime, RenderOptions, Specials, StopStrings, TextError};
+
+use crate::admission::{Admitted, Place};
+use crate::models::Models;
+use crate::{AnswerOptions, Ask, Prompt, Refusal, ServedModel};
+
+/// A request whose prompts are tokens of a model and leave room for an answer.
+#[derive(Debug)]
+#[must_use = "dropping this gives the places back"]
+pub(crate) struct Routed {
+    pub(crate) model: Arc<ServedModel>,
+    pub(crate) prompts: Vec<Vec<TokenId>>,
+    pub(crate) options: AnswerOptions,
+    pub(crate) stop: StopStrings,
+    pub(crate) place: Place,
+}
+
+/// Finds the model and makes the prompts. Rendering and tokenizing a long prompt takes tens of
+/// milliseconds, so that happens on a thread that may block.
+pub(crate) async fn route(admitted: Admitted, models: &Models) -> Result<Routed, Refusal> {
+    let model = models.find(admitted.request.model.as_deref())?;
+    if !model.engine.is_running() {
+        return Err(Refusal::EngineStopped {
+            model: model.name.to_string(),
+        });
+    }
+    let name = Arc::clone(&model.name);
+    let prepared = tokio::task::spawn_blocking(move || prepare(admitted, model)).await;
+    prepared.unwrap_or_else(|error| {
+        tracing::error!(%error, "preparing a prompt panicked");
+        Err(Refusal::PreparationFailed {
+            model: name.to_string(),
+        })
+    })
+}
+
+fn prepare(admitted: Admitted, model: Arc<ServedModel>) -> Result<Routed, Refusal> {
+    let Admitted { request, place } = admitted;
+    let prompts = match request.ask {
+        Ask::Chat(messages) => vec![chat_prompt(&model, &messages)?],
+        Ask::Completion(prompts) => prompts
+            .into_iter()
+            .map(|prompt| completion_prompt(&model, prompt))
+            .collect::<Result<_, _>>()?,
+    };
+    for prompt in &prompts {
+        check_length(&model, prompt)?;
+    }
+    let stop = StopStrings::new(&request.options.stop).map_err(|error| Refusal::StopString {
+        fact: error.to_string(),
+    })?;
+    Ok(Routed {
+        model,
+        prompts,
+        options: request.options,
+        stop,
+        place,
+    })
+}
+
+fn chat_prompt(model: &ServedModel, messages: &[Message]) -> Result<Vec<TokenId>, Refusal> {
+    let name = || model.name.to_string();
+    let template = model
+        .template
+        .as_ref()
+        .ok_or_else(|| Refusal::NoChatTemplate { model: name() })?;
+    let options = RenderOptions {
+        adds_generation_prompt: true,
+        now: now(),
+    };
+    let text = template
+        .render(messages, &options)
+        .map_err(|error| match error {
+            TextError::TemplateRefused { reason } => Refusal::Template {
+                model: name(),
+                fact: reason,
+            },
+            other => Refusal::Template {
+                model: name(),
+                fact: other.to_string(),
+            },
+        })?;
+    encode(model, &text)
+}
+
+fn completion_prompt(model: &ServedModel, prompt: Prompt) -> Result<Vec<TokenId>, Refusal> {
+    match prompt {
+        Prompt::Text(text) => encode(model, &text),
+        Prompt::Tokens(tokens) => {
+            let size = u32::try_from(model.tokenizer.vocabulary_size()).unwrap_or(u32::MAX);
+            match tokens.iter().find(|it| it.0 >= size) {
+                None => Ok(tokens),
+                Some(unknown) => Err(Refusal::UnknownToken {
+                    model: model.name.to_string(),
+                    token: unknown.0,
+                    last: size.saturating_sub(1),
+                }),
+            }
+        }
+    }
+}
+
+fn encode(model: &ServedModel, text: &str) -> Result<Vec<TokenId>, Refusal> {
+    model
+        .tokenizer
+        .encode_prompt(text, Specials::Parsed)
+        .map_err(|error| Refusal::Tokenizer {
+            model: model.name.to_string(),
+            fact: error.to_string(),
+        })
+}
+
+fn check_length(model: &ServedModel, prompt: &[TokenId]) -> Result<(), Refusal> {
+    let tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+    let TokenCount(context) = model.context;
+    match tokens {
+        0 => Err(Refusal::EmptyPrompt),
+        _ if tokens < context => Ok(()),
+        _ => Err(Refusal::PromptTooLong {
+            model: model.name.to_string(),
+            prompt: tokens,
+            context,
+            prompt_max: context.saturating_sub(1),
+        }),
+    }
+}
+
+fn now() -> CivilTime {
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    CivilTime::from_unix_seconds(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
+}

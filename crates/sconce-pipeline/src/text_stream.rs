@@ -1,0 +1,212 @@
+//! The text of one answer, made from its tokens: whole characters, ended by stop strings.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use sconce_domain::{Draw, FinishReason, TokenCount, TokenId, TokenLogprob, TokenLogprobs};
+use sconce_text::{Detokenizer, StopScanner, StopStrings, Tokenizer};
+
+use crate::token_stream::{TokenEvent, TokenStream};
+
+/// A token of an answer and how likely it and its rivals were.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenReport {
+    /// The token that was drawn.
+    pub chosen: TokenChance,
+    /// The likeliest tokens at its place, the likeliest first.
+    pub top: Vec<TokenChance>,
+    /// Characters of the answer before it.
+    pub offset_chars: u32,
+}
+
+/// A token and how likely it was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenChance {
+    /// Its text; half a character shows as U+FFFD.
+    pub text: String,
+    /// Its bytes; none for a token that is structure and not text.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of its probability.
+    pub logprob: f32,
+}
+
+/// What happened to an answer's text.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum TextEvent {
+    Piece {
+        text: String,
+        tokens: Vec<TokenReport>,
+    },
+    Ended(FinishReason),
+}
+
+/// The text of one sequence.
+#[derive(Debug)]
+#[must_use = "dropping this cancels the sequence"]
+pub(crate) struct TextStream {
+    /// Gone as soon as a stop string was reached: the engine need not go on.
+    tokens: Option<TokenStream>,
+    tokenizer: Arc<Tokenizer>,
+    detokenizer: Detokenizer,
+    scanner: StopScanner,
+    reports: Reports,
+    ending: FinishReason,
+    progress: Progress,
+}
+
+/// What the answer has cost so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Progress {
+    pub(crate) cached: Option<TokenCount>,
+    pub(crate) generated: u32,
+    pub(crate) first_token: Option<Instant>,
+}
+
+/// Reports of tokens whose text has not been sent yet, and where the text stands.
+#[derive(Debug, Default)]
+struct Reports {
+    held: VecDeque<HeldReport>,
+    produced_bytes: usize,
+    produced_chars: u32,
+    sent_bytes: usize,
+}
+
+#[derive(Debug)]
+struct HeldReport {
+    start_bytes: usize,
+    report: TokenReport,
+}
+
+impl TextStream {
+    pub(crate) fn new(tokens: TokenStream, tokenizer: Arc<Tokenizer>, stop: &StopStrings) -> Self {
+        Self {
+            tokens: Some(tokens),
+            tokenizer,
+            detokenizer: Detokenizer::after_prompt(),
+            scanner: stop.scanner(),
+            reports: Reports::default(),
+            ending: FinishReason::Stop,
+            progress: Progress::default(),
+        }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// The next event. `Ended` is the last.
+    pub(crate) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<TextEvent> {
+        while let Some(tokens) = &mut self.tokens {
+            let piece = match ready!(tokens.poll_event(context)) {
+                TokenEvent::Started { cached } => {
+                    // What a preempted sequence finds on its return is its own work.
+                    self.progress.cached.get_or_insert(cached);
+                    None
+                }
+                TokenEvent::Token { draw, at } => {
+                    self.progress.generated += 1;
+                    self.progress.first_token.get_or_insert(at);
+                    self.take(&draw)
+                }
+                TokenEvent::Ended { reason } => self.end(reason),
+            };
+            if let Some(piece) = piece {
+                return Poll::Ready(piece);
+            }
+        }
+        Poll::Ready(TextEvent::Ended(self.ending))
+    }
+
+    fn take(&mut self, draw: &Draw) -> Option<TextEvent> {
+        let text = self
+            .detokenizer
+            .push(self.tokenizer.token_bytes(draw.token));
+        let report = draw.logprobs.as_ref().map(|it| report(&self.tokenizer, it));
+        self.reports.produce(&text, report);
+        let scanned = self.scanner.push(&text);
+        if scanned.stopped_by.is_some() {
+            self.tokens = None;
+        }
+        let tokens = self.reports.send(&scanned.text);
+        piece(scanned.text, tokens)
+    }
+
+    /// Gives out what was held back, now that nothing can come after it.
+    fn end(&mut self, reason: FinishReason) -> Option<TextEvent> {
+        self.tokens = None;
+        self.ending = reason;
+        let scanned = self.scanner.push(&self.detokenizer.finish());
+        let mut text = scanned.text;
+        if scanned.stopped_by.is_some() {
+            self.ending = FinishReason::Stop;
+        } else {
+            text.push_str(&self.scanner.finish());
+        }
+        let tokens = self.reports.send_all();
+        piece(text, tokens)
+    }
+}
+
+fn piece(text: String, tokens: Vec<TokenReport>) -> Option<TextEvent> {
+    let says_something = !text.is_empty() || !tokens.is_empty();
+    says_something.then_some(TextEvent::Piece { text, tokens })
+}
+
+fn report(tokenizer: &Tokenizer, logprobs: &TokenLogprobs) -> TokenReport {
+    TokenReport {
+        chosen: chance(tokenizer, logprobs.chosen),
+        top: logprobs
+            .top
+            .iter()
+            .map(|it| chance(tokenizer, *it))
+            .collect(),
+        offset_chars: 0,
+    }
+}
+
+fn chance(tokenizer: &Tokenizer, entry: TokenLogprob) -> TokenChance {
+    let TokenLogprob { token, logprob } = entry;
+    TokenChance {
+        text: token_text(tokenizer, token),
+        bytes: tokenizer.token_bytes(token).to_vec(),
+        logprob,
+    }
+}
+
+fn token_text(tokenizer: &Tokenizer, token: TokenId) -> String {
+    tokenizer.token_text(token).into_owned()
+}
+
+impl Reports {
+    /// Notes text that a token completed; the token's own text begins where the text stood.
+    fn produce(&mut self, text: &str, report: Option<TokenReport>) {
+        if let Some(report) = report {
+            let report = TokenReport {
+                offset_chars: self.produced_chars,
+                ..report
+            };
+            self.held.push_back(HeldReport {
+                start_bytes: self.produced_bytes,
+                report,
+            });
+        }
+        self.produced_bytes += text.len();
+        self.produced_chars += u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
+    }
+
+    /// The reports of tokens whose text has begun to be sent. A token that a stop string cuts in
+    /// two is reported; one that lies behind the cut never is.
+    fn send(&mut self, text: &str) -> Vec<TokenReport> {
+        self.sent_bytes += text.len();
+        let begun = self
+            .held
+            .partition_point(|it| it.start_bytes < self.sent_bytes);
+        self.held.drain(..begun).map(|it| it.report).collect()
+    }
+
+    fn send_all(&mut self) -> Vec<TokenReport> {
+        self.held.drain(..).map(|it| it.report).collect()
+    }
+}

@@ -1,0 +1,215 @@
+//! A pipeline with a hand-made model: one token a byte, and a device that says the prompt again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sconce_domain::{
+    BlockCount, BlockSize, Draw, Message, RequestId, Role, TokenCount, TokenId, TokenLogprob,
+    TokenLogprobs,
+};
+use sconce_engine::{DrawRequest, Engine, EngineLimits, Executor, Sampled, Step};
+use sconce_pipeline::{
+    AdmissionLimits, AnswerOptions, AnswerRequest, Ask, EngineThread, Pipeline, Prompt, ServedModel,
+};
+use sconce_text::{
+    ChatTemplate, EdgeTokens, SpecialTokens, TokenClass, Tokenizer, Vocabulary, VocabularyKind,
+};
+
+/// Ends an answer.
+pub(crate) const END: TokenId = TokenId(256);
+/// The device fails when it should say this byte.
+pub(crate) const FAILURE: u8 = 1;
+/// The device panics when it should say this byte.
+pub(crate) const PANIC: u8 = 2;
+
+const TEMPLATE: &str = "{% for message in messages %}{% if message.role == 'system' %}\
+    [{{ message.content }}]{% else %}{{ message.content }}{% endif %}{% endfor %}";
+
+/// Says the prompt again, token by token.
+#[derive(Debug)]
+pub(crate) struct Echo {
+    /// How long a step takes.
+    pub(crate) step: Duration,
+}
+
+/// The device fails.
+#[derive(Debug)]
+pub(crate) struct EchoFailed;
+
+impl std::fmt::Display for EchoFailed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("the echo was told to fail")
+    }
+}
+
+impl std::error::Error for EchoFailed {}
+
+impl Executor for Echo {
+    type Error = EchoFailed;
+
+    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Sampled>, EchoFailed> {
+        std::thread::sleep(self.step);
+        step.chunks
+            .iter()
+            .map(|chunk| chunk.draw.as_ref().map_or(Ok(Sampled::Nothing), say))
+            .collect()
+    }
+}
+
+fn say(request: &DrawRequest<'_>) -> Result<Sampled, EchoFailed> {
+    let token = request
+        .prompt
+        .get(request.generated.len())
+        .copied()
+        .unwrap_or(END);
+    if token.0 == u32::from(FAILURE) {
+        return Err(EchoFailed);
+    }
+    assert_ne!(token.0, u32::from(PANIC), "the echo was told to panic");
+    let rival = |rank: u32| TokenLogprob {
+        token: TokenId((token.0 + rank) % 256),
+        logprob: -0.5 - rank as f32,
+    };
+    let logprobs = request.sampling.logprobs.map(|count| TokenLogprobs {
+        chosen: rival(0),
+        top: (0..u32::from(count)).map(rival).collect(),
+    });
+    Ok(Sampled::Token(Draw { token, logprobs }))
+}
+
+/// A pipeline and the engine behind it.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) engine: EngineThread,
+}
+
+/// The sizes that tests vary.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) running_max: u32,
+    pub(crate) queue_max: u32,
+    pub(crate) context: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            running_max: 8,
+            queue_max: 24,
+            context: 512,
+        }
+    }
+}
+
+impl Stage {
+    pub(crate) fn echo(step_ms: u64) -> Self {
+        Self::new(
+            Echo {
+                step: Duration::from_millis(step_ms),
+            },
+            Sizes::default(),
+        )
+    }
+
+    pub(crate) fn new<E: Executor + Send + 'static>(executor: E, sizes: Sizes) -> Self {
+        let pipeline = Arc::new(Pipeline::new(AdmissionLimits {
+            running_max: sizes.running_max,
+            queue_max: sizes.queue_max,
+        }));
+        let engine = open(&pipeline, executor, sizes);
+        Self { pipeline, engine }
+    }
+}
+
+/// Adds the model to a pipeline that is still loading.
+pub(crate) fn open<E: Executor + Send + 'static>(
+    pipeline: &Pipeline,
+    executor: E,
+    sizes: Sizes,
+) -> EngineThread {
+    let limits = EngineLimits {
+        block_size: BlockSize::new(16).unwrap(),
+        blocks: BlockCount(1024),
+        step_tokens_max: TokenCount(256),
+        running_max: sizes.running_max,
+    };
+    let metrics = pipeline.metrics().of_model("tiny");
+    let engine = EngineThread::start(move || Engine::new(executor, limits), metrics).unwrap();
+    pipeline.serve(ServedModel {
+        name: Arc::from("tiny"),
+        aliases: vec!["tiny-alias".to_owned()],
+        tokenizer: Arc::new(Tokenizer::new(vocabulary()).unwrap()),
+        template: Some(ChatTemplate::new(TEMPLATE, "", "").unwrap()),
+        context: TokenCount(sizes.context),
+        engine: engine.handle(),
+        created_s: 1_700_000_000,
+    });
+    engine
+}
+
+/// Token `b` is byte `b`, written in the letters that byte-pair vocabularies use.
+fn vocabulary() -> Vocabulary {
+    let mut borrowed = (0x100..).filter_map(char::from_u32);
+    let mut tokens: Vec<String> = (0..=u8::MAX)
+        .map(|byte| match byte {
+            0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => char::from(byte).to_string(),
+            _ => borrowed.next().unwrap().to_string(),
+        })
+        .collect();
+    let mut classes = vec![TokenClass::Normal; tokens.len()];
+    tokens.push("<|end|>".to_owned());
+    classes.push(TokenClass::Control);
+    Vocabulary {
+        kind: VocabularyKind::BytePairs {
+            merges: Vec::new(),
+            pre_tokenizer: "default".to_owned(),
+        },
+        tokens,
+        classes,
+        special: SpecialTokens {
+            eos: Some(END),
+            ..SpecialTokens::default()
+        },
+        edges: EdgeTokens {
+            adds_bos: Some(false),
+            adds_eos: Some(false),
+        },
+    }
+}
+
+/// Waits for `claim` to hold, for at most five seconds.
+pub(crate) async fn eventually(what: &str, claim: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if claim() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it never came to be that {what}");
+}
+
+/// A request to continue `prompt`.
+pub(crate) fn completion(prompt: &str) -> AnswerRequest {
+    AnswerRequest {
+        id: RequestId(7),
+        model: None,
+        ask: Ask::Completion(vec![Prompt::Text(prompt.to_owned())]),
+        options: AnswerOptions {
+            temperature: 0.0,
+            ..AnswerOptions::default()
+        },
+    }
+}
+
+/// A chat of one message.
+pub(crate) fn chat(content: &str) -> AnswerRequest {
+    let message = Message {
+        role: Role::User,
+        content: content.to_owned(),
+    };
+    AnswerRequest {
+        ask: Ask::Chat(vec![message]),
+        ..completion("")
+    }
+}
