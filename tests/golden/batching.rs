@@ -30,11 +30,20 @@ fn a_sequence_in_a_mixed_batch_gets_the_bits_it_gets_alone() {
         let chunks: Vec<BatchChunk<'_>> = prefixes
             .iter()
             .zip(&tables)
-            .map(|(tokens, blocks)| BatchChunk { tokens, start: 0, blocks, logits: LogitRows::Last })
+            .map(|(tokens, blocks)| BatchChunk {
+                tokens,
+                start: 0,
+                blocks,
+                logits: LogitRows::Last,
+            })
             .collect();
         let found = decoder.forward(&Batch::new(&chunks));
         for (prefix, found) in prefixes.iter().zip(found.chunks_exact(vocabulary)) {
-            assert!(found == alone[prefix.len() - 1], "a prefix of {} differs", prefix.len());
+            assert!(
+                found == alone[prefix.len() - 1],
+                "a prefix of {} differs",
+                prefix.len()
+            );
         }
     }
 }
@@ -69,7 +78,12 @@ fn long_prompt(session: &Session) -> Vec<TokenId> {
     let completion = &session.golden.completions[0];
     let mut tokens = completion.prompt_tokens.clone();
     tokens.extend(completion.tokens());
-    tokens.extend(session.golden.completions[1].prompt_tokens.iter().chain(&completion.tokens()));
+    tokens.extend(
+        session.golden.completions[1]
+            .prompt_tokens
+            .iter()
+            .chain(&completion.tokens()),
+    );
     tokens.truncate(70);
     token_ids(&tokens)
 }
@@ -80,7 +94,12 @@ fn chunked_logits(decoder: &mut Decoder, tokens: &[TokenId], step: usize) -> Vec
     let mut rows = Vec::new();
     for (index, tokens) in tokens.chunks(step).enumerate() {
         let start = index * step;
-        let chunk = BatchChunk { tokens, start, blocks: &blocks, logits: LogitRows::All };
+        let chunk = BatchChunk {
+            tokens,
+            start,
+            blocks: &blocks,
+            logits: LogitRows::All,
+        };
         let logits = decoder.forward(&Batch::new(&[chunk]));
         rows.extend(logits.chunks_exact(vocabulary).map(<[f32]>::to_vec));
     }

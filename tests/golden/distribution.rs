@@ -29,13 +29,24 @@ fn check(session: &Session) {
             if position.gap_nats() > DECISIVE_GAP_NATS {
                 decisive += 1;
                 let found = largest(logits);
-                assert_eq!(found, position.taken(), "position {index} of {:?}", completion.prompt);
+                assert_eq!(
+                    found,
+                    position.taken(),
+                    "position {index} of {:?}",
+                    completion.prompt
+                );
             }
         }
     }
     let found = summary(&divergences).expect("there are positions");
-    println!("{}: {found:?}, {decisive} decisive", session.golden.model.name);
-    assert!(found.positions > 200 && decisive > 100, "too little was compared");
+    println!(
+        "{}: {found:?}, {decisive} decisive",
+        session.golden.model.name
+    );
+    assert!(
+        found.positions > 200 && decisive > 100,
+        "too little was compared"
+    );
     assert!(found.mean_nats < MEAN_DIVERGENCE_MAX_NATS, "{found:?}");
 }
 

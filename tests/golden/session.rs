@@ -19,25 +19,36 @@ pub(crate) struct Session {
     decoder: Mutex<Decoder>,
 }
 
-pub(crate) static SMOLLM2: LazyLock<Session> = LazyLock::new(|| {
-    Session::load("smollm2-135m-instruct", Golden::smollm2_135m().unwrap())
-});
+pub(crate) static SMOLLM2: LazyLock<Session> =
+    LazyLock::new(|| Session::load("smollm2-135m-instruct", Golden::smollm2_135m().unwrap()));
 
 pub(crate) static QWEN: LazyLock<Session> = LazyLock::new(|| {
-    Session::load("qwen2.5-coder-0.5b-instruct", Golden::qwen2_5_coder_0_5b().unwrap())
+    Session::load(
+        "qwen2.5-coder-0.5b-instruct",
+        Golden::qwen2_5_coder_0_5b().unwrap(),
+    )
 });
 
 impl Session {
     fn load(name: &str, golden: Golden) -> Self {
         let file = GgufFile::open(model_file(name).unwrap()).unwrap();
         let spec = spec_for(&file).unwrap();
-        let settings = DecoderSettings { threads: 2, isa: Isa::detect(), kv_blocks: 256 };
+        let settings = DecoderSettings {
+            threads: 2,
+            isa: Isa::detect(),
+            kv_blocks: 256,
+        };
         let decoder = Decoder::load(&file, spec, settings, &mut |_| {}).unwrap();
         let tokenizer = Tokenizer::new(vocabulary_of(&file).unwrap()).unwrap();
         let source = chat_template_of(&file).unwrap().unwrap();
         let template =
             ChatTemplate::new(source, &tokenizer.bos_text(), &tokenizer.eos_text()).unwrap();
-        Self { golden, tokenizer, template, decoder: Mutex::new(decoder) }
+        Self {
+            golden,
+            tokenizer,
+            template,
+            decoder: Mutex::new(decoder),
+        }
     }
 
     pub(crate) fn decoder(&self) -> MutexGuard<'_, Decoder> {
@@ -57,8 +68,16 @@ pub(crate) fn blocks(index: usize) -> Vec<u32> {
 /// The logits of every row of one sequence, computed in one step from position zero.
 pub(crate) fn all_logits(decoder: &mut Decoder, tokens: &[TokenId]) -> Vec<Vec<f32>> {
     let blocks = blocks(0);
-    let chunk = BatchChunk { tokens, start: 0, blocks: &blocks, logits: LogitRows::All };
+    let chunk = BatchChunk {
+        tokens,
+        start: 0,
+        blocks: &blocks,
+        logits: LogitRows::All,
+    };
     let vocabulary = decoder.spec().vocabulary;
     let logits = decoder.forward(&Batch::new(&[chunk]));
-    logits.chunks_exact(vocabulary).map(<[f32]>::to_vec).collect()
+    logits
+        .chunks_exact(vocabulary)
+        .map(<[f32]>::to_vec)
+        .collect()
 }

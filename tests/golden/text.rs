@@ -9,14 +9,29 @@ use crate::session::{QWEN, SMOLLM2, Session, token_ids};
 #[test]
 fn texts_become_the_tokens_that_llama_cpp_makes_of_them() {
     for session in [&*SMOLLM2, &*QWEN] {
-        assert!(session.golden.tokenizations.len() > 10, "too little was compared");
+        assert!(
+            session.golden.tokenizations.len() > 10,
+            "too little was compared"
+        );
         for case in &session.golden.tokenizations {
             let encode = |specials| session.tokenizer.encode(&case.text, specials).unwrap();
-            assert_eq!(encode(Specials::Plain), token_ids(&case.plain), "{:?}", case.text);
-            assert_eq!(encode(Specials::Parsed), token_ids(&case.special), "{:?}", case.text);
+            assert_eq!(
+                encode(Specials::Plain),
+                token_ids(&case.plain),
+                "{:?}",
+                case.text
+            );
+            assert_eq!(
+                encode(Specials::Parsed),
+                token_ids(&case.special),
+                "{:?}",
+                case.text
+            );
         }
         for completion in &session.golden.completions {
-            let found = session.tokenizer.encode_prompt(&completion.prompt, Specials::Parsed);
+            let found = session
+                .tokenizer
+                .encode_prompt(&completion.prompt, Specials::Parsed);
             assert_eq!(found.unwrap(), token_ids(&completion.prompt_tokens));
         }
     }
@@ -36,7 +51,10 @@ fn check_chat(session: &Session, chat: &Chat) {
     let messages: Vec<Message> = chat
         .messages
         .iter()
-        .map(|turn| Message { role: role(&turn.0), content: turn.1.clone() })
+        .map(|turn| Message {
+            role: role(&turn.0),
+            content: turn.1.clone(),
+        })
         .collect();
     let options = RenderOptions {
         adds_generation_prompt: true,
@@ -44,7 +62,10 @@ fn check_chat(session: &Session, chat: &Chat) {
     };
     let rendered = session.template.render(&messages, &options).unwrap();
     assert_eq!(rendered, chat.rendered);
-    let tokens = session.tokenizer.encode_prompt(&rendered, Specials::Parsed).unwrap();
+    let tokens = session
+        .tokenizer
+        .encode_prompt(&rendered, Specials::Parsed)
+        .unwrap();
     assert_eq!(tokens, token_ids(&chat.rendered_tokens));
 }
 

@@ -9,11 +9,13 @@ use sconce_catalog::{Catalog, FetchSettings, ModelCache, ModelReference};
 pub fn model_file(name: &str) -> Result<PathBuf> {
     let catalog = Catalog::builtin();
     let reference = ModelReference::parse(name, &catalog)?;
-    let root = sconce::cache_root().context("set HOME or SCONCE_CACHE: tests cache models there")?;
+    let root =
+        sconce::cache_root().context("set HOME or SCONCE_CACHE: tests cache models there")?;
     let cache = ModelCache::new(root);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let settings = FetchSettings::default();
-    let resolved =
-        runtime.block_on(catalog.resolve(&reference, &cache, &settings, &mut |_| {}))?;
+    let resolved = runtime.block_on(catalog.resolve(&reference, &cache, &settings, &mut |_| {}))?;
     Ok(resolved.path)
 }

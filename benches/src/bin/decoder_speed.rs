@@ -2,6 +2,10 @@
 //!
 //! Usage: `decoder_speed MODEL.gguf [THREADS]`. Prints medians of several repetitions, so that the
 //! lines can be set beside llama-bench and llama-batched-bench on the same machine.
+#![expect(
+    clippy::print_stdout,
+    reason = "a benchmark's output is what it prints"
+)]
 
 use std::time::Instant;
 
@@ -14,25 +18,40 @@ const REPETITIONS: usize = 5;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().context("usage: decoder_speed MODEL.gguf [THREADS]")?;
+    let path = arguments
+        .next()
+        .context("usage: decoder_speed MODEL.gguf [THREADS]")?;
     let threads = arguments.next().map_or(Ok(2), |it| it.parse())?;
     let file = GgufFile::open(&path)?;
     let spec = spec_for(&file)?;
     let begun = Instant::now();
-    let settings = DecoderSettings { threads, isa: Isa::detect(), kv_blocks: 1_024 };
+    let settings = DecoderSettings {
+        threads,
+        isa: Isa::detect(),
+        kv_blocks: 1_024,
+    };
     let mut decoder = Decoder::load(&file, spec, settings, &mut |_| {})?;
     let load_ms = begun.elapsed().as_millis();
-    println!("{path}: {} on {threads} threads, loaded in {load_ms} ms", decoder.isa().name());
+    println!(
+        "{path}: {} on {threads} threads, loaded in {load_ms} ms",
+        decoder.isa().name()
+    );
     for tokens in [128, 512] {
-        report(&format!("prefill {tokens}"), tokens, || prefill(&mut decoder, tokens));
+        report(&format!("prefill {tokens}"), tokens, || {
+            prefill(&mut decoder, tokens)
+        });
     }
     for sequences in [1, 4, 8, 16, 32] {
         for start in 0..8 {
             prefill_all(&mut decoder, sequences, start * 16);
         }
-        report(&format!("decode, {sequences} sequences"), sequences * 32, || {
-            (0..32).for_each(|step| decode(&mut decoder, sequences, 128 + step));
-        });
+        report(
+            &format!("decode, {sequences} sequences"),
+            sequences * 32,
+            || {
+                (0..32).for_each(|step| decode(&mut decoder, sequences, 128 + step));
+            },
+        );
     }
     Ok(())
 }
@@ -58,14 +77,20 @@ fn token(sequence: usize, position: usize) -> TokenId {
 
 /// The blocks of one of 32 sequences of at most 512 positions.
 fn blocks(sequence: usize) -> Vec<u32> {
-    (0..32).map(|index| (sequence * 32 + index) as u32).collect()
+    (0..32)
+        .map(|index| (sequence * 32 + index) as u32)
+        .collect()
 }
 
 fn prefill(decoder: &mut Decoder, count: usize) {
     let tokens: Vec<TokenId> = (0..count).map(|position| token(0, position)).collect();
     let blocks = blocks(0);
-    let chunk =
-        BatchChunk { tokens: &tokens, start: 0, blocks: &blocks, logits: LogitRows::Last };
+    let chunk = BatchChunk {
+        tokens: &tokens,
+        start: 0,
+        blocks: &blocks,
+        logits: LogitRows::Last,
+    };
     std::hint::black_box(decoder.forward(&Batch::new(&[chunk])));
 }
 
@@ -86,7 +111,12 @@ fn step(decoder: &mut Decoder, sequences: usize, start: usize, count: usize) {
         .collect();
     let chunks: Vec<BatchChunk<'_>> = inputs
         .iter()
-        .map(|(tokens, blocks)| BatchChunk { tokens, start, blocks, logits: LogitRows::Last })
+        .map(|(tokens, blocks)| BatchChunk {
+            tokens,
+            start,
+            blocks,
+            logits: LogitRows::Last,
+        })
         .collect();
     std::hint::black_box(decoder.forward(&Batch::new(&chunks)));
 }

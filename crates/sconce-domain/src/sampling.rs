@@ -30,7 +30,11 @@ pub struct Truncation {
 
 impl Default for Truncation {
     fn default() -> Self {
-        Self { top_k: 0, top_p: 1.0, min_p: 0.0 }
+        Self {
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+        }
     }
 }
 
@@ -48,7 +52,11 @@ pub struct Penalties {
 
 impl Default for Penalties {
     fn default() -> Self {
-        Self { repetition: 1.0, presence: 0.0, frequency: 0.0 }
+        Self {
+            repetition: 1.0,
+            presence: 0.0,
+            frequency: 0.0,
+        }
     }
 }
 

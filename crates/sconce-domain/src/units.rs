@@ -18,7 +18,9 @@ impl BlockSize {
     /// Returns `None` unless `tokens` is a power of two: slots are found by shift and mask.
     #[must_use]
     pub fn new(tokens: u32) -> Option<Self> {
-        NonZeroU32::new(tokens).filter(|it| it.is_power_of_two()).map(Self)
+        NonZeroU32::new(tokens)
+            .filter(|it| it.is_power_of_two())
+            .map(Self)
     }
 
     /// Tokens in one block.

@@ -16,6 +16,11 @@ pub(crate) struct Cpu {
 
 impl Cpu {
     pub(crate) fn new(isa: Isa, threads: usize) -> Self {
-        Self { isa, pool: Pool::new(threads), quantized: QuantizedRows::default(), matmul_calls: 0 }
+        Self {
+            isa,
+            pool: Pool::new(threads),
+            quantized: QuantizedRows::default(),
+            matmul_calls: 0,
+        }
     }
 }

@@ -19,7 +19,10 @@ impl DecoderExecutor {
     /// An executor for `decoder`.
     #[must_use]
     pub fn new(decoder: Decoder) -> Self {
-        Self { decoder, sampler: Sampler::default() }
+        Self {
+            decoder,
+            sampler: Sampler::default(),
+        }
     }
 
     /// Positions in a block of its KV cache.
@@ -39,10 +42,17 @@ impl Executor for DecoderExecutor {
     type Error = Infallible;
 
     fn run(&mut self, step: &Step<'_>) -> Result<Vec<Sampled>, Infallible> {
-        let blocks: Vec<Vec<u32>> =
-            step.chunks.iter().map(|chunk| chunk.blocks.iter().map(|it| it.0).collect()).collect();
-        let chunks: Vec<BatchChunk<'_>> =
-            step.chunks.iter().zip(&blocks).map(|(chunk, blocks)| batch_chunk(chunk, blocks)).collect();
+        let blocks: Vec<Vec<u32>> = step
+            .chunks
+            .iter()
+            .map(|chunk| chunk.blocks.iter().map(|it| it.0).collect())
+            .collect();
+        let chunks: Vec<BatchChunk<'_>> = step
+            .chunks
+            .iter()
+            .zip(&blocks)
+            .map(|(chunk, blocks)| batch_chunk(chunk, blocks))
+            .collect();
         let vocabulary = self.decoder.spec().vocabulary;
         let logits = self.decoder.forward(&Batch::new(&chunks));
         let mut rows = logits.chunks_exact_mut(vocabulary);
@@ -51,8 +61,16 @@ impl Executor for DecoderExecutor {
                 return Sampled::Nothing;
             };
             let logits = rows.next().expect("a chunk that draws asked for logits");
-            let DrawRequest { sampling, prompt, generated } = *request;
-            let context = DrawContext { sampling, prompt, generated };
+            let DrawRequest {
+                sampling,
+                prompt,
+                generated,
+            } = *request;
+            let context = DrawContext {
+                sampling,
+                prompt,
+                generated,
+            };
             Sampled::Token(self.sampler.draw(logits, &context))
         };
         Ok(step.chunks.iter().map(draw).collect())
@@ -61,6 +79,15 @@ impl Executor for DecoderExecutor {
 
 fn batch_chunk<'a>(chunk: &StepChunk<'a>, blocks: &'a [u32]) -> BatchChunk<'a> {
     let TokenCount(start) = chunk.start;
-    let logits = if chunk.draw.is_some() { LogitRows::Last } else { LogitRows::None };
-    BatchChunk { tokens: chunk.tokens, start: start as usize, blocks, logits }
+    let logits = if chunk.draw.is_some() {
+        LogitRows::Last
+    } else {
+        LogitRows::None
+    };
+    BatchChunk {
+        tokens: chunk.tokens,
+        start: start as usize,
+        blocks,
+        logits,
+    }
 }

@@ -4,8 +4,8 @@
 //! value; gate and up) are one `Linear`, so that their activations are quantized once.
 
 use sconce_kernels::dense_matmul::{self, DenseMatrix};
-use sconce_kernels::quantized_matmul::{PackedMatrix, Placed};
 use sconce_kernels::quantized_matmul;
+use sconce_kernels::quantized_matmul::{PackedMatrix, Placed};
 
 use crate::cpu::Cpu;
 
@@ -69,8 +69,14 @@ impl Linear {
                 Matrix::Dense(matrix) => linear.dense.push((matrix, first_column)),
             }
         }
-        let fits = linear.bias.as_ref().is_none_or(|bias| bias.len() == linear.width);
-        assert!(fits, "the claims check a bias to have one element an output");
+        let fits = linear
+            .bias
+            .as_ref()
+            .is_none_or(|bias| bias.len() == linear.width);
+        assert!(
+            fits,
+            "the claims check a bias to have one element an output"
+        );
         linear
     }
 
@@ -99,13 +105,17 @@ impl Linear {
             quantized_matmul::matmul(cpu.isa, &mut cpu.pool, &cpu.quantized, placed, out);
         }
         for (matrix, first_column) in &self.dense {
-            let placement =
-                dense_matmul::Placement { width: self.width, first_column: *first_column };
+            let placement = dense_matmul::Placement {
+                width: self.width,
+                first_column: *first_column,
+            };
             dense_matmul::matmul(cpu.isa, &mut cpu.pool, x, matrix, (out, placement));
         }
         if let Some(bias) = &self.bias {
             for row in out.chunks_exact_mut(self.width) {
-                row.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
+                row.iter_mut()
+                    .zip(bias)
+                    .for_each(|(out, bias)| *out += bias);
             }
         }
     }

@@ -53,10 +53,19 @@ impl<'a> Batch<'a> {
                 let first_row = rows;
                 rows += chunk.tokens.len();
                 let (start, blocks) = (chunk.start, chunk.blocks);
-                Chunk { first_row, rows: chunk.tokens.len(), start, blocks }
+                Chunk {
+                    first_row,
+                    rows: chunk.tokens.len(),
+                    start,
+                    blocks,
+                }
             })
             .collect();
-        Self { chunks, attention, rows }
+        Self {
+            chunks,
+            attention,
+            rows,
+        }
     }
 
     /// Tokens in the batch.
@@ -70,22 +79,29 @@ impl<'a> Batch<'a> {
     }
 
     pub(crate) fn tokens(&self) -> impl Iterator<Item = TokenId> {
-        self.chunks.iter().flat_map(|chunk| chunk.tokens.iter().copied())
+        self.chunks
+            .iter()
+            .flat_map(|chunk| chunk.tokens.iter().copied())
     }
 
     pub(crate) fn positions(&self) -> impl Iterator<Item = u32> {
-        self.attention.iter().flat_map(|chunk| (0..chunk.rows).map(|row| (chunk.start + row) as u32))
+        self.attention
+            .iter()
+            .flat_map(|chunk| (0..chunk.rows).map(|row| (chunk.start + row) as u32))
     }
 
     /// The rows that need logits.
     pub(crate) fn logit_rows(&self) -> impl Iterator<Item = usize> {
-        self.chunks.iter().zip(&self.attention).flat_map(|(chunk, place)| {
-            let end = place.first_row + place.rows;
-            match chunk.logits {
-                LogitRows::None => end..end,
-                LogitRows::Last => end - 1..end,
-                LogitRows::All => place.first_row..end,
-            }
-        })
+        self.chunks
+            .iter()
+            .zip(&self.attention)
+            .flat_map(|(chunk, place)| {
+                let end = place.first_row + place.rows;
+                match chunk.logits {
+                    LogitRows::None => end..end,
+                    LogitRows::Last => end - 1..end,
+                    LogitRows::All => place.first_row..end,
+                }
+            })
     }
 }

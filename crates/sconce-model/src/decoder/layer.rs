@@ -76,17 +76,32 @@ impl Layer {
 
     fn normalise(&self, cpu: &Cpu, state: &[f32], weight: &[f32], scratch: &mut Scratch) {
         scratch.normed.resize(state.len(), 0.0);
-        rms_norm(cpu.isa, state, weight, self.norm_epsilon, &mut scratch.normed);
+        rms_norm(
+            cpu.isa,
+            state,
+            weight,
+            self.norm_epsilon,
+            &mut scratch.normed,
+        );
     }
 }
 
 impl AttentionBlock {
-    fn forward(&self, cpu: &mut Cpu, context: Context<'_>, cache: &mut KvCache, scratch: &mut Scratch) {
+    fn forward(
+        &self,
+        cpu: &mut Cpu,
+        context: Context<'_>,
+        cache: &mut KvCache,
+        scratch: &mut Scratch,
+    ) {
         let hidden = self.norm.len();
-        self.query_key_value.apply(cpu, &scratch.normed, hidden, &mut scratch.projected);
+        self.query_key_value
+            .apply(cpu, &scratch.normed, hidden, &mut scratch.projected);
         self.rotate_and_store(context, cache, &mut scratch.projected);
         let query_width = self.query_heads * cache.head_dim();
-        scratch.mixed.resize(context.batch.rows() * query_width, 0.0);
+        scratch
+            .mixed
+            .resize(context.batch.rows() * query_width, 0.0);
         let queries = Queries {
             values: &scratch.projected,
             stride: self.query_key_value.width(),
@@ -95,7 +110,8 @@ impl AttentionBlock {
         };
         let work = (queries, context.batch.attention());
         attend(cpu.isa, &mut cpu.pool, cache, work, &mut scratch.mixed);
-        self.output.apply(cpu, &scratch.mixed, query_width, &mut scratch.branch);
+        self.output
+            .apply(cpu, &scratch.mixed, query_width, &mut scratch.branch);
     }
 
     /// Rotates queries and keys in place and writes keys and values to the cache.
@@ -121,14 +137,25 @@ impl AttentionBlock {
 impl FeedForwardBlock {
     fn forward(&self, cpu: &mut Cpu, scratch: &mut Scratch) {
         let hidden = self.norm.len();
-        self.gate_up.apply(cpu, &scratch.normed, hidden, &mut scratch.projected);
+        self.gate_up
+            .apply(cpu, &scratch.normed, hidden, &mut scratch.projected);
         let inner = self.gate_up.width() / 2;
         scratch.mixed.resize(scratch.projected.len() / 2, 0.0);
-        silu_gate(cpu.isa, &mut cpu.pool, &scratch.projected, inner, &mut scratch.mixed);
-        self.down.apply(cpu, &scratch.mixed, inner, &mut scratch.branch);
+        silu_gate(
+            cpu.isa,
+            &mut cpu.pool,
+            &scratch.projected,
+            inner,
+            &mut scratch.mixed,
+        );
+        self.down
+            .apply(cpu, &scratch.mixed, inner, &mut scratch.branch);
     }
 }
 
 fn add(state: &mut [f32], branch: &[f32]) {
-    state.iter_mut().zip(branch).for_each(|(state, branch)| *state += branch);
+    state
+        .iter_mut()
+        .zip(branch)
+        .for_each(|(state, branch)| *state += branch);
 }

@@ -27,7 +27,10 @@ impl Decoder {
         settings: DecoderSettings,
         progress: &mut dyn FnMut(f32),
     ) -> Result<Self, LoadError> {
-        let mut loader = Loader { file, cpu: Cpu::new(settings.isa, settings.threads) };
+        let mut loader = Loader {
+            file,
+            cpu: Cpu::new(settings.isa, settings.threads),
+        };
         let embedding = Linear::new(vec![loader.matrix(TensorRole::Embedding)?], None);
         let head = match spec.head {
             Head::TiedToEmbedding => None,
@@ -40,7 +43,11 @@ impl Decoder {
             layers.push(loader.layer(index, layer, spec.norm_epsilon)?);
             let Mixer::Attention(attention) = &layer.mixer;
             loader.check_head_dim(attention.head_dim)?;
-            caches.push(KvCache::new(settings.kv_blocks, attention.kv_heads, attention.head_dim));
+            caches.push(KvCache::new(
+                settings.kv_blocks,
+                attention.kv_heads,
+                attention.head_dim,
+            ));
         }
         progress(1.0);
         let Mixer::Attention(first) = &spec.layers[0].mixer;
@@ -77,10 +84,18 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn layer(&mut self, index: usize, spec: &LayerSpec, norm_epsilon: f32) -> Result<Layer, LoadError> {
+    fn layer(
+        &mut self,
+        index: usize,
+        spec: &LayerSpec,
+        norm_epsilon: f32,
+    ) -> Result<Layer, LoadError> {
         let NormPlacement::Before = spec.norms;
         let Mixer::Attention(attention) = &spec.mixer;
-        let FeedForward::Gated { activation: Activation::Silu, .. } = spec.feed_forward;
+        let FeedForward::Gated {
+            activation: Activation::Silu,
+            ..
+        } = spec.feed_forward;
         Ok(Layer {
             norm_epsilon,
             attention: self.attention(index, attention)?,
@@ -92,7 +107,11 @@ impl Loader<'_> {
         let role = |part| TensorRole::Layer(index, part);
         let Mask::Causal = spec.mask;
         let parts = [LayerPart::Query, LayerPart::Key, LayerPart::Value];
-        let biases = [LayerPart::QueryBias, LayerPart::KeyBias, LayerPart::ValueBias];
+        let biases = [
+            LayerPart::QueryBias,
+            LayerPart::KeyBias,
+            LayerPart::ValueBias,
+        ];
         let bias = match spec.projections {
             Projections::Split => None,
             Projections::SplitBiased => Some(self.concatenated(&biases.map(role))?),
@@ -152,12 +171,18 @@ impl Loader<'_> {
         let info = self.file.tensor(&name)?;
         let shape = [info.shape[0], info.shape[1]];
         let Some(format) = block_format(info.dtype) else {
-            return Ok(Matrix::Dense(DenseMatrix::pack(&self.floats(&name)?, shape)));
+            return Ok(Matrix::Dense(DenseMatrix::pack(
+                &self.floats(&name)?,
+                shape,
+            )));
         };
         let mapped = self.file.map_tensor(&name)?;
         let packed = PackedMatrix::pack(&mut self.cpu.pool, format, shape, mapped.bytes());
         packed.map(Matrix::Quantized).map_err(|error| {
-            let fault = LoadFault::Tensor { tensor: name, what: error.to_string() };
+            let fault = LoadFault::Tensor {
+                tensor: name,
+                what: error.to_string(),
+            };
             fault.in_file(self.file.path())
         })
     }
@@ -185,13 +210,18 @@ impl Loader<'_> {
                 let quads = bytes.chunks_exact(4).map(|it| [it[0], it[1], it[2], it[3]]);
                 Ok(quads.map(f32::from_le_bytes).collect())
             }
-            GgmlDType::F16 => Ok(pairs().map(|it| half::f16::from_le_bytes(it).to_f32()).collect()),
-            GgmlDType::BF16 => {
-                Ok(pairs().map(|it| half::bf16::from_le_bytes(it).to_f32()).collect())
-            }
+            GgmlDType::F16 => Ok(pairs()
+                .map(|it| half::f16::from_le_bytes(it).to_f32())
+                .collect()),
+            GgmlDType::BF16 => Ok(pairs()
+                .map(|it| half::bf16::from_le_bytes(it).to_f32())
+                .collect()),
             other => {
                 let what = format!("is stored as {other:?}, which is not supported here");
-                let fault = LoadFault::Tensor { tensor: name.to_owned(), what };
+                let fault = LoadFault::Tensor {
+                    tensor: name.to_owned(),
+                    what,
+                };
                 Err(fault.in_file(self.file.path()))
             }
         }

@@ -86,7 +86,10 @@ impl Decoder {
         let ends: usize = linear.into_iter().flatten().map(Linear::bytes).sum();
         let layers: usize = self.layers.iter().map(Layer::weight_bytes).sum();
         let kv_bytes = self.caches.iter().map(KvCache::bytes).sum();
-        MemoryUse { weight_bytes: ends + layers, kv_bytes }
+        MemoryUse {
+            weight_bytes: ends + layers,
+            kv_bytes,
+        }
     }
 
     /// Computes one ragged batch and returns the logits of the rows it asks for.
@@ -104,8 +107,16 @@ impl Decoder {
         }
         self.angles.fill(batch.positions(), &self.frequencies);
         for (layer, cache) in self.layers.iter().zip(&mut self.caches) {
-            let context = layer::Context { batch, angles: &self.angles };
-            layer.forward(&mut self.cpu, context, cache, (&mut self.state, &mut self.scratch));
+            let context = layer::Context {
+                batch,
+                angles: &self.angles,
+            };
+            layer.forward(
+                &mut self.cpu,
+                context,
+                cache,
+                (&mut self.state, &mut self.scratch),
+            );
         }
         self.project(batch)
     }
@@ -117,12 +128,23 @@ impl Decoder {
         self.scratch.normed.resize(rows.len() * hidden, 0.0);
         for (out, row) in self.scratch.normed.chunks_exact_mut(hidden).zip(rows) {
             let state = &self.state[row * hidden..][..hidden];
-            rms_norm(self.cpu.isa, state, &self.head_norm, self.spec.norm_epsilon, out);
+            rms_norm(
+                self.cpu.isa,
+                state,
+                &self.head_norm,
+                self.spec.norm_epsilon,
+                out,
+            );
         }
         self.logits.clear();
         if !self.scratch.normed.is_empty() {
             let head = self.head.as_ref().unwrap_or(&self.embedding);
-            head.apply(&mut self.cpu, &self.scratch.normed, hidden, &mut self.logits);
+            head.apply(
+                &mut self.cpu,
+                &self.scratch.normed,
+                hidden,
+                &mut self.logits,
+            );
         }
         &mut self.logits
     }
