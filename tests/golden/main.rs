@@ -3,6 +3,14 @@
 //!
 //! The facts are in this folder's `.jsonl` files; its README says where they come from and how
 //! exact agreement can be.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test's own set-up cannot do fails the test"
+)]
+#![expect(
+    clippy::print_stdout,
+    reason = "the figures are what a reader wants to see"
+)]
 
 mod batching;
 mod distribution;
