@@ -1,0 +1,15 @@
+//! The whole product, from outside: a real process, real sockets, real weights, real clients.
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test's own set-up cannot do fails the test"
+)]
+#![expect(
+    clippy::print_stdout,
+    reason = "figures and the reasons of skipped tests are printed"
+)]
+
+mod bad_input;
+mod command_line;
+mod crowd;
+mod openai_client;
+mod server;
