@@ -1,134 +1,156 @@
-//! Every command in the README and in docs/ is run, against a server of the default model.
+//! The README and docs/ are true: their commands run, their tables are those of the program.
 //!
-//! A block that starts a server, the tests or a build is marked `starts=…` in its info string: it is
+//! A shell block runs against a server of the default model, `sconce` being the program under test.
+//! One that cannot be run here says why in its info string, `sh starts=…` or `sh needs=…`: it is
 //! only parsed, and printed.
 #![expect(
     clippy::unwrap_used,
     reason = "what a test's own set-up cannot do fails the test"
 )]
-#![expect(
-    clippy::print_stdout,
-    reason = "the reason of what is not run is printed"
-)]
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_sconce-under-test");
-
-/// A fenced block of shell commands and where it stands.
-struct Block {
-    file: PathBuf,
-    info: String,
-    commands: String,
+mod docs {
+    pub(crate) mod markdown;
+    pub(crate) mod program;
+    pub(crate) mod sources;
 }
 
-struct Server(Child);
+use std::collections::BTreeSet;
+use std::path::Path;
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _already_gone = self.0.kill();
-        let _status = self.0.wait();
-    }
-}
-
-/// Starts a server and waits until it has announced its model.
-fn start() -> (Server, String) {
-    let mut process = Command::new(PROGRAM)
-        .args(["serve", "--listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let server = Server(process);
-    let address = lines
-        .next()
-        .unwrap()
-        .unwrap()
-        .replace("listening on http://", "");
-    let announced = lines.find(|line| line.as_ref().unwrap().starts_with("try it"));
-    assert!(announced.is_some(), "the server ended while it loaded");
-    std::thread::spawn(move || lines.for_each(drop));
-    (server, address)
-}
-
-fn blocks(file: &Path) -> Vec<Block> {
-    let text = std::fs::read_to_string(file).unwrap();
-    let mut found: Vec<Block> = Vec::new();
-    let mut open = false;
-    for line in text.lines() {
-        match line.strip_prefix("```") {
-            Some(_) if open => open = false,
-            Some(info) if info.starts_with("sh") => {
-                open = true;
-                let info = info.to_owned();
-                found.push(Block {
-                    file: file.to_owned(),
-                    info,
-                    commands: String::new(),
-                });
-            }
-            _ if open => {
-                let commands = &mut found.last_mut().unwrap().commands;
-                commands.push_str(line);
-                commands.push('\n');
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-fn bash(commands: &str, folder: &Path, options: &[&str]) -> (bool, String) {
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
-    let output = Command::new("bash")
-        .args(options)
-        .args(["-euo", "pipefail", "-c", commands])
-        .env("PATH", path)
-        .output()
-        .unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    (
-        output.status.success(),
-        String::from_utf8_lossy(&told).into_owned(),
-    )
-}
+use docs::markdown::{Block, Page, pages};
+use docs::program::{Server, Shell};
+use docs::sources::{Sources, strings_after};
 
 #[test]
 fn every_command_in_the_docs_can_be_run() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(PROGRAM, folder.path().join("sconce")).unwrap();
-    let docs = std::fs::read_dir(root.join("docs"))
-        .unwrap()
-        .map(|it| it.unwrap().path());
-    let files: Vec<PathBuf> = docs.chain([root.join("README.md")]).collect();
-    let all: Vec<Block> = files.iter().flat_map(|file| blocks(file)).collect();
-    assert!(all.len() > 7, "only {} blocks were found", all.len());
-    let (_server, address) = start();
-    for block in all {
-        let name = block
-            .file
-            .file_name()
-            .unwrap()
-            .to_string_lossy()
-            .into_owned();
-        if block.info.contains("starts=") {
-            println!(
-                "{name}: not run, only parsed ({}):\n{}",
-                block.info, block.commands
-            );
-            let (is_shell, told) = bash(&block.commands, folder.path(), &["-n"]);
-            assert!(is_shell, "{name}: {told}");
-            continue;
-        }
-        let commands = block.commands.replace("127.0.0.1:8080", &address);
-        let (succeeded, told) = bash(&commands, folder.path(), &[]);
+    let blocks: Vec<Block> = pages().iter().flat_map(Page::shell_blocks).collect();
+    assert!(blocks.len() > 10, "only {} blocks were found", blocks.len());
+    let (server, shell) = (Server::start(), Shell::new());
+    for block in blocks {
+        let Block { page, info, text } = &block;
+        let options: &[&str] = match info.as_str() {
+            "sh" => &[],
+            reason if reason.starts_with("sh starts=") || reason.starts_with("sh needs=") => {
+                println!("{page}: not run, only parsed ({reason}):\n{text}");
+                &["-n"]
+            }
+            other => panic!("{page}: no kind of shell block is called {other:?}"),
+        };
+        let commands = text.replace("127.0.0.1:8080", &server.address);
+        let (succeeded, told) = shell.run(&commands, options);
+        assert!(succeeded, "{page}:\n{commands}\n{told}");
+        let is_silent = told.trim().is_empty();
         assert!(
-            succeeded && !told.trim().is_empty(),
-            "{name}:\n{commands}\n{told}"
+            !options.is_empty() || !is_silent,
+            "{page}: prints nothing:\n{commands}"
         );
+    }
+}
+
+#[test]
+fn every_metric_is_in_the_docs_and_no_other() {
+    let (server, shell) = (Server::start(), Shell::new());
+    let url = format!("http://{}", server.address);
+    // Refusals are counted by reason, so their metric is there from the first one on.
+    let refused =
+        format!("curl -s {url}/v1/completions -d '{{\"model\": \"no\", \"prompt\": \"a\"}}'");
+    let (_, told) = shell.run(&refused, &[]);
+    assert!(told.contains("model_not_found"), "{told}");
+    let (_, text) = shell.run(&format!("curl -s {url}/metrics"), &[]);
+    let types = text.lines().filter_map(|it| it.strip_prefix("# TYPE "));
+    let found = types.map(|it| it.split(' ').next().unwrap().to_owned());
+    let told = Page::read("docs/api.md").first_cells("Metrics");
+    assert_eq!(told, found.collect());
+}
+
+#[test]
+fn every_option_is_in_the_docs_and_no_other() {
+    let shell = Shell::new();
+    let mut found = BTreeSet::new();
+    for command in ["serve", "chat"] {
+        let (succeeded, help) = shell.run(&format!("sconce {command} --help"), &[]);
+        assert!(succeeded, "{help}");
+        let words = help.split_whitespace().filter(|it| it.starts_with("--"));
+        found.extend(words.map(str::to_owned));
+    }
+    found.remove("--help");
+    found.remove("--version");
+    let spans = Page::read("docs/operations.md").spans();
+    let told = spans.into_iter().filter(|it| it.starts_with("--"));
+    assert_eq!(told.collect::<BTreeSet<_>>(), found);
+}
+
+#[test]
+fn every_field_of_the_api_is_in_the_docs_and_no_other() {
+    let wire = Sources::read("crates/sconce-http/src/wire");
+    let mut found = BTreeSet::new();
+    for method in ["text", "flag", "number", "integer", "count", "take"] {
+        found.extend(strings_after(&wire, &format!(".{method}(")));
+    }
+    found.extend(strings_after(&wire, "foreign("));
+    assert!(found.len() > 40, "only {found:?} were found");
+    let page = Page::read("docs/api.md");
+    let unsaid = found.iter().filter(|it| !page.has_word(it));
+    let unsaid: Vec<_> = unsaid.collect();
+    assert!(unsaid.is_empty(), "docs/api.md lacks the fields {unsaid:?}");
+    for section in [
+        "Fields of both endpoints",
+        "Fields of chats",
+        "Fields of completions",
+    ] {
+        for field in page.first_cells(section) {
+            let name = field.rsplit('.').next().unwrap();
+            let is_real = wire.0.contains(&format!("\"{name}\""));
+            assert!(is_real, "docs/api.md tells of a field {name}");
+        }
+    }
+}
+
+#[test]
+fn every_error_code_is_in_the_docs_and_no_other() {
+    let errors = Sources::read("crates/sconce-http/src/error.rs");
+    let refusals = Sources::read("crates/sconce-pipeline/src/refusal.rs");
+    let mut found = strings_after(&errors, "Some(");
+    found.extend(strings_after(&refusals, "=> "));
+    assert!(found.len() > 20, "only {found:?} were found");
+    let page = Page::read("docs/api.md");
+    let told: BTreeSet<String> = page.spans().into_iter().collect();
+    let unsaid: Vec<_> = found.difference(&told).collect();
+    assert!(unsaid.is_empty(), "docs/api.md lacks the codes {unsaid:?}");
+    let codes = page.cells("Errors", 2);
+    let invented: Vec<_> = codes.difference(&found).collect();
+    assert!(
+        invented.is_empty(),
+        "docs/api.md tells of codes {invented:?}"
+    );
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for page in pages() {
+        for link in page.links() {
+            assert!(page.resolves(&link), "{}: {link} leads nowhere", page.path);
+        }
+    }
+}
+
+#[test]
+fn every_path_and_test_that_the_architecture_names_exists() {
+    let root = docs::markdown::root();
+    let page = Page::read("crates/README.md");
+    let tests = Sources::read("crates").and("kernels").and("tests");
+    for span in page.spans() {
+        let is_name = span
+            .bytes()
+            .all(|it| it.is_ascii_lowercase() || b"_0123456789".contains(&it));
+        if is_name && span.matches('_').count() > 2 {
+            let is_there = tests.0.contains(&format!("fn {span}("));
+            assert!(is_there, "crates/README.md names a test {span}");
+        } else if span.contains('/') {
+            let is_there = ["", "crates"]
+                .iter()
+                .any(|it| Path::new(&root).join(it).join(&span).exists());
+            assert!(is_there, "crates/README.md names a file {span}");
+        }
     }
 }
