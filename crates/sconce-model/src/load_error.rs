@@ -111,7 +111,7 @@ pub enum LoadFault {
     /// A quantization that nothing here computes with.
     #[error(
         "tensor {tensor} is stored as {name} (type {number}), which is not supported; choose a \
-         file quantized to Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K to Q6_K, F16, BF16 or F32"
+         file quantized to Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, F16, BF16 or F32"
     )]
     TensorType {
         /// The tensor.
