@@ -102,7 +102,7 @@ impl HttpError {
         match self {
             Self::Field { param, .. }
             | Self::Unsupported { param, .. }
-            | Self::UnknownField { param } => Some(param.clone()),
+            | Self::UnknownField { param } => Some(param.clone()).filter(|it| !it.is_empty()),
             Self::Refused(refusal) => refusal_param(refusal).map(str::to_owned),
             _ => None,
         }

@@ -8,6 +8,7 @@ mod error;
 mod limits;
 mod routes;
 mod server;
+mod stall;
 mod wire;
 
 pub use limits::HttpLimits;

@@ -9,6 +9,8 @@ pub struct HttpLimits {
     pub body_timeout_s: u64,
     /// Time for a request's head to arrive; also how long an idle connection is kept.
     pub head_timeout_s: u64,
+    /// Time for a client to read something of what is sent to it. A slower one is cut off.
+    pub write_timeout_s: u64,
     /// Header lines of a request. More are a 431.
     pub headers_max: usize,
     /// Connections at once. Further ones wait to be accepted.
@@ -23,6 +25,7 @@ impl Default for HttpLimits {
             body_bytes_max: 4 << 20,
             body_timeout_s: 30,
             head_timeout_s: 75,
+            write_timeout_s: 60,
             headers_max: 100,
             connections_max: 4096,
             drain_timeout_s: 30,

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::limits::HttpLimits;
 use crate::routes::{HttpState, router};
+use crate::stall::StallGuard;
 
 /// Time for connections to send their last bytes after the last request is done.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -115,6 +116,7 @@ impl Server {
 }
 
 async fn run_connection(stream: TcpStream, router: Router, limits: HttpLimits, watcher: Watcher) {
+    let stream = StallGuard::new(stream, Duration::from_secs(limits.write_timeout_s));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(limits.head_timeout_s))

@@ -66,7 +66,7 @@ async fn a_chat_that_is_wrong_is_told_what_to_change() {
         400 null "invalid_json": the body is not the JSON this server can read: EOF while parsing a value at line 1 column 0
         400 null "invalid_json": the body is not the JSON this server can read: expected ident at line 1 column 2
         400 null "invalid_json": the body is not the JSON this server can read: invalid unicode code point at line 1 column 40
-        400 "" "invalid_value": the body must be an object, not a list
+        400 null "invalid_value": the body must be an object, not a list
         400 "messages" "invalid_value": `messages` must hold at least one message
         400 "messages" "invalid_value": `messages` must hold at least one message
         400 "messages" "invalid_value": `messages` must be a list, not a string

@@ -113,3 +113,27 @@ async fn a_shutdown_drops_what_is_not_done_in_time() {
     let engine = stage.engine.handle();
     eventually("the engine is idle", || engine.status().running == 0).await;
 }
+
+#[tokio::test]
+async fn a_client_that_never_reads_loses_its_places() {
+    let stage = Stage::echo(0);
+    let limits = HttpLimits {
+        write_timeout_s: 1,
+        ..HttpLimits::default()
+    };
+    let server = Server::start(&stage.pipeline, limits).await;
+    let content = "x".repeat(250);
+    let body = json!({
+        "messages": [{"role": "user", "content": content}],
+        "stream": true, "n": 24, "logprobs": true, "top_logprobs": 20,
+    });
+    let _unread = server.open(CHAT, &body.to_string()).await;
+    eventually("it runs", || stage.pipeline.answers_open() == 24).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(
+        stage.pipeline.answers_open(),
+        24,
+        "more is to be sent than the system holds"
+    );
+    eventually("its places are free", || stage.pipeline.answers_open() == 0).await;
+}

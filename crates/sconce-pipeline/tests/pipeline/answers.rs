@@ -1,13 +1,8 @@
 //! Requests through a whole pipeline, with a device that says the prompt again.
-#![expect(
-    clippy::unwrap_used,
-    reason = "what a test's own set-up cannot do fails the test"
-)]
-
-mod stage;
 
 use std::time::Duration;
 
+use crate::stage::{Sizes, Stage, chat, completion, eventually, open};
 use futures_util::StreamExt;
 use sconce_domain::{BlockSize, FinishReason, TokenCount, TokenId, Usage};
 use sconce_engine::fake::FakeExecutor;
@@ -15,7 +10,6 @@ use sconce_pipeline::{
     AnswerEvent, AnswerRequest, AnswerStream, Ask, Pipeline, Prompt, Readiness, Refusal,
     TokenReport,
 };
-use stage::{Sizes, Stage, chat, completion, eventually, open};
 
 /// One answer, gathered.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -109,7 +103,7 @@ async fn a_chat_is_rendered_by_the_models_template() {
 #[tokio::test]
 async fn an_answer_ends_at_the_bound_or_at_the_contexts_end() {
     let stage = Stage::new(
-        stage::Echo {
+        crate::stage::Echo {
             step: Duration::ZERO,
         },
         Sizes {
@@ -340,7 +334,7 @@ async fn a_pipeline_refuses_while_it_loads_and_while_it_drains() {
     assert!(matches!(refusal, Refusal::Loading { .. }), "{refusal}");
     let _engine = open(
         &pipeline,
-        stage::Echo {
+        crate::stage::Echo {
             step: Duration::ZERO,
         },
         Sizes::default(),
@@ -367,7 +361,7 @@ async fn requests_that_cannot_be_served_are_refused_with_numbers() {
         context: 8,
     };
     let stage = Stage::new(
-        stage::Echo {
+        crate::stage::Echo {
             step: Duration::from_millis(20),
         },
         sizes,
@@ -421,7 +415,7 @@ async fn a_request_beyond_the_places_is_refused_until_one_is_given_back() {
         queue_max: 1,
         context: 8,
     };
-    let echo = stage::Echo {
+    let echo = crate::stage::Echo {
         step: Duration::from_millis(20),
     };
     let stage = Stage::new(echo, sizes);

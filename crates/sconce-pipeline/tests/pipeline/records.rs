@@ -1,0 +1,131 @@
+//! Every request leaves one record, and no record holds what was said.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use crate::stage::{Sizes, Stage, eventually, open};
+use futures_util::StreamExt;
+use sconce_domain::RequestId;
+use sconce_pipeline::{AdmissionLimits, AnswerOptions, AnswerRequest, Ask, Pipeline, Prompt};
+use serde_json::Value;
+
+/// What is logged in this process. One log for all tests: whether an event is wanted at all is
+/// remembered for the whole process, so a listener of one thread's own might never be asked.
+static LOG: OnceLock<Log> = OnceLock::new();
+
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn listening() -> &'static Self {
+        LOG.get_or_init(|| {
+            let log = Self::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .json()
+                .with_writer(move || writer.clone());
+            tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
+            log
+        })
+    }
+
+    /// The records of the requests called `id`.
+    fn records(&self, id: u64) -> Vec<Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        assert!(!text.contains("secret"), "{text}");
+        let events = text
+            .lines()
+            .map(|it| serde_json::from_str::<Value>(it).unwrap());
+        let records = events.filter(|it| it["target"] == "sconce::record");
+        let fields = records.map(|it| it["fields"].clone());
+        fields
+            .filter(|it| it["request"] == format!("{id:016x}"))
+            .collect()
+    }
+}
+
+fn secret(id: u64, length: usize) -> AnswerRequest {
+    AnswerRequest {
+        id: RequestId(id),
+        model: None,
+        ask: Ask::Completion(vec![Prompt::Text("secret".repeat(length))]),
+        options: AnswerOptions {
+            user: Some("someone".to_owned()),
+            ..AnswerOptions::default()
+        },
+    }
+}
+
+#[tokio::test]
+async fn a_finished_a_refused_and_an_abandoned_request_each_leave_one_record() {
+    let log = Log::listening();
+    let stage = Stage::echo(2);
+    let finished = stage.pipeline.answer(secret(0xabc, 1)).await.unwrap();
+    finished.collect::<Vec<_>>().await;
+    let refused = stage.pipeline.answer(secret(0xabc, 100)).await;
+    assert!(refused.is_err());
+    let mut abandoned = stage.pipeline.answer(secret(0xabc, 30)).await.unwrap();
+    assert!(abandoned.next().await.is_some());
+    drop(abandoned);
+
+    let records = log.records(0xabc);
+    let ends: Vec<&str> = records
+        .iter()
+        .map(|it| it["end"].as_str().unwrap())
+        .collect();
+    assert_eq!(ends, ["stop", "refused", "abort"]);
+    let [finished, refused, abandoned] = &records[..] else {
+        panic!("three requests were made")
+    };
+    assert_eq!(finished["request"], "0000000000000abc");
+    assert_eq!(
+        (&finished["model"], &finished["user"], &finished["kind"]),
+        (&"tiny".into(), &"someone".into(), &"completion".into())
+    );
+    assert_eq!(
+        (&finished["prompt_tokens"], &finished["completion_tokens"]),
+        (&6.into(), &6.into())
+    );
+    assert!(finished["ttft_ms"].as_u64().unwrap() <= finished["total_ms"].as_u64().unwrap());
+    assert_eq!(refused["refusal"], "prompt_too_long");
+    assert_eq!(abandoned["prompt_tokens"], 180);
+    assert!(abandoned["completion_tokens"].as_u64().unwrap() >= 1);
+}
+
+#[tokio::test]
+async fn a_request_that_is_left_while_its_prompt_is_made_leaves_a_record() {
+    let log = Log::listening();
+    let limits = AdmissionLimits {
+        running_max: 2,
+        queue_max: 2,
+    };
+    let pipeline = Pipeline::new(limits);
+    let _engine = open(
+        &pipeline,
+        crate::stage::Echo {
+            step: Duration::ZERO,
+        },
+        Sizes::default(),
+    );
+    let mut unfinished = Box::pin(pipeline.answer(secret(0xdef, 1)));
+    let polled = unfinished
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    assert!(polled.is_pending(), "the prompt is made on another thread");
+    drop(unfinished);
+    assert_eq!(log.records(0xdef).len(), 1);
+    assert_eq!(log.records(0xdef)[0]["end"], "abort");
+    eventually("the place is given back", || pipeline.answers_open() == 0).await;
+}
