@@ -53,6 +53,19 @@ impl Isa {
     }
 }
 
+/// Asks for the cache line that `place` lies in, where the processor takes such hints.
+#[inline(always)]
+pub(crate) fn prefetch<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint that reads nothing.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 /// Compiles one function body for every instruction set and calls the one that `isa` names.
 ///
 /// The body is an `#[inline(always)]` function on arrays; the compiler vectorises each copy with

@@ -108,10 +108,32 @@ pub(crate) fn half_to_single(bits: u16) -> f32 {
     f32::from_bits(magnitude.to_bits() | (u32::from(bits & 0x8000) << 16))
 }
 
-/// The nearest half-precision number's bits; what is too large becomes the largest finite one.
-#[inline]
+/// The nearest half-precision number's bits, ties to even; what it cannot hold, not-a-number
+/// included, becomes the largest finite one.
+///
+/// Without a branch, so that loops of it use vector registers. A normal result is rounded by adding
+/// half of its last place (less a bit, if that place is even) before the shift; a subnormal one by
+/// adding a half, whose last place is just that of a subnormal number.
+#[inline(always)]
+#[expect(clippy::manual_clamp, reason = "clamp would let a not-a-number pass")]
 pub(crate) fn single_to_half(value: f32) -> u16 {
-    half::f16::from_f32(value.clamp(-65_504.0, 65_504.0)).to_bits()
+    const LARGEST: f32 = 65_504.0;
+    const SMALLEST_NORMAL: u32 = 113 << 23;
+    let bits = value.min(LARGEST).max(-LARGEST).to_bits();
+    let magnitude = bits & 0x7fff_ffff;
+    let normal = magnitude
+        .wrapping_add(0xfff + (magnitude >> 13 & 1))
+        .wrapping_sub(112 << 23)
+        >> 13;
+    let subnormal = (f32::from_bits(magnitude) + 0.5)
+        .to_bits()
+        .wrapping_sub(0.5_f32.to_bits());
+    let rounded = if magnitude < SMALLEST_NORMAL {
+        subnormal
+    } else {
+        normal
+    };
+    (rounded | (bits >> 16 & 0x8000)) as u16
 }
 
 #[cfg(test)]
@@ -149,6 +171,24 @@ mod tests {
                 assert_eq!(single_to_half(exact), bits);
             }
         }
+    }
+
+    #[test]
+    fn rounding_to_half_agrees_with_the_half_crate() {
+        for step in 0..2_000_003_u64 {
+            let value = f32::from_bits((step * 2_147 + step % 3) as u32);
+            for value in [value, -value] {
+                let exact = half::f16::from_f32(value.clamp(-65_504.0, 65_504.0));
+                let wanted = if value.is_nan() {
+                    0x7bff
+                } else {
+                    exact.to_bits()
+                };
+                assert_eq!(single_to_half(value), wanted, "{value:e}");
+            }
+        }
+        assert_eq!(single_to_half(f32::NAN), 0x7bff);
+        assert_eq!(single_to_half(f32::NEG_INFINITY), 0xfbff);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Prefill and decode speed of the decoder alone: no scheduler, no HTTP.
 //!
-//! Usage: `decoder_speed MODEL.gguf [THREADS]`. Prints medians of several repetitions, so that the
-//! lines can be set beside llama-bench and llama-batched-bench on the same machine.
+//! Usage: `decoder_speed MODEL.gguf [THREADS] [WORKLOAD…]`, a workload being `pTOKENS` (a prompt) or
+//! `dSEQUENCES` (decoding so many at once); without any, a fixed list. Prints medians of several
+//! repetitions, so that the lines can be set beside llama-bench and llama-batched-bench on the same
+//! machine. Prompts have at most 512 tokens, and at most 32 sequences are decoded.
 #![expect(
     clippy::print_stdout,
     reason = "a benchmark's output is what it prints"
@@ -9,12 +11,13 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use sconce_domain::TokenId;
 use sconce_kernels::Isa;
 use sconce_model::{Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, LogitRows, spec_for};
 
 const REPETITIONS: usize = 5;
+const WORKLOADS: [&str; 7] = ["p128", "p512", "d1", "d4", "d8", "d16", "d32"];
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -36,22 +39,34 @@ fn main() -> Result<()> {
         "{path}: {} on {threads} threads, loaded in {load_ms} ms",
         decoder.isa().name()
     );
-    for tokens in [128, 512] {
-        report(&format!("prefill {tokens}"), tokens, || {
-            prefill(&mut decoder, tokens)
-        });
+    let chosen: Vec<String> = arguments.collect();
+    let fixed = || WORKLOADS.map(str::to_owned).to_vec();
+    for workload in if chosen.is_empty() { fixed() } else { chosen } {
+        run(&mut decoder, &workload)?;
     }
-    for sequences in [1, 4, 8, 16, 32] {
-        for start in 0..8 {
-            prefill_all(&mut decoder, sequences, start * 16);
+    Ok(())
+}
+
+fn run(decoder: &mut Decoder, workload: &str) -> Result<()> {
+    let (kind, count) = workload.split_at_checked(1).context("an empty workload")?;
+    let count: usize = count
+        .parse()
+        .with_context(|| format!("{workload} has no number"))?;
+    match kind {
+        "p" if (1..=512).contains(&count) => {
+            report(&format!("prefill {count}"), count, || {
+                prefill(decoder, count)
+            });
         }
-        report(
-            &format!("decode, {sequences} sequences"),
-            sequences * 32,
-            || {
-                (0..32).for_each(|step| decode(&mut decoder, sequences, 128 + step));
-            },
-        );
+        "d" if (1..=32).contains(&count) => {
+            for start in 0..8 {
+                prefill_all(decoder, count, start * 16);
+            }
+            report(&format!("decode, {count} sequences"), count * 32, || {
+                (0..32).for_each(|step| decode(decoder, count, 128 + step));
+            });
+        }
+        _ => bail!("{workload} is neither p1 to p512 nor d1 to d32"),
     }
     Ok(())
 }

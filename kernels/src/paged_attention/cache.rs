@@ -3,10 +3,15 @@
 //! Layout: keys are `[block][head][dim][slot]`, so that the products of a query with sixteen keys
 //! need no sum across lanes; values are `[block][head][slot][dim]`.
 
+use crate::Isa;
+use crate::isa::{for_each_isa, prefetch};
 use crate::lanes::{LANES, half_to_single, single_to_half};
 
 /// Positions in a block: as many as the virtual register has lanes.
 pub const BLOCK_TOKENS: usize = LANES;
+
+/// Half-precision numbers in a cache line.
+const LINE_NUMBERS: usize = 32;
 
 /// Keys and values of one layer.
 #[derive(Debug)]
@@ -62,40 +67,43 @@ impl KvCache {
     }
 
     /// Writes the key and value of one position, rounded to half precision; what half precision
-    /// cannot hold becomes its largest number.
+    /// cannot hold becomes its largest number, so that the cache holds finite numbers only.
     ///
-    /// Shapes: `key` and `value` are `[heads, head_dim]`.
+    /// Shapes: `key` and `value` are `[heads, head_dim]`; `place` is block and slot.
     ///
     /// # Panics
-    /// If the block is not in the cache.
-    pub fn write(&mut self, block: u32, slot: usize, key: &[f32], value: &[f32]) {
-        assert!(slot < BLOCK_TOKENS, "slot {slot} of {BLOCK_TOKENS}");
-        for head in 0..self.heads {
-            let start = self.start(block, head);
-            let rows = head * self.head_dim..(head + 1) * self.head_dim;
-            for (dim, &key) in key[rows.clone()].iter().enumerate() {
-                self.keys[start + dim * BLOCK_TOKENS + slot] = single_to_half(key);
-            }
-            let values = &mut self.values[start + slot * self.head_dim..][..self.head_dim];
-            for (stored, &value) in values.iter_mut().zip(&value[rows]) {
-                *stored = single_to_half(value);
-            }
-        }
+    /// If the place is not in the cache.
+    pub fn write(&mut self, isa: Isa, place: (u32, usize), key: &[f32], value: &[f32]) {
+        for_each_isa!(isa, write(
+            cache: &mut KvCache = self,
+            place: (u32, usize) = place,
+            key: &[f32] = key,
+            value: &[f32] = value,
+        ));
     }
 
     /// Widens one head of a block to single precision, in the cache's own layout.
     #[inline(always)]
-    pub(crate) fn widen(&self, block: u32, head: usize, keys: &mut [f32], values: &mut [f32]) {
-        let start = self.start(block, head);
-        let length = self.head_dim * BLOCK_TOKENS;
-        let stored = self.keys[start..][..length]
-            .iter()
-            .zip(&self.values[start..][..length]);
-        for ((key, value), (&stored_key, &stored_value)) in
-            keys.iter_mut().zip(values.iter_mut()).zip(stored)
-        {
-            *key = half_to_single(stored_key);
-            *value = half_to_single(stored_value);
+    pub(crate) fn widen(
+        &self,
+        isa: Isa,
+        (block, head): (u32, usize),
+        keys: &mut [f32],
+        values: &mut [f32],
+    ) {
+        widen(isa, self.keys_of(block, head), keys);
+        widen(isa, self.values_of(block, head), values);
+    }
+
+    /// Asks for one head of a block, or the share of it that is due in step `step` of `steps`, so
+    /// that it is near when it is widened.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, (block, head): (u32, usize), step: usize, steps: usize) {
+        for stored in [self.keys_of(block, head), self.values_of(block, head)] {
+            let share = stored.len() / LINE_NUMBERS;
+            for line in step * share / steps..(step + 1) * share / steps {
+                prefetch(&stored[line * LINE_NUMBERS]);
+            }
         }
     }
 
@@ -112,7 +120,76 @@ impl KvCache {
     }
 
     #[inline(always)]
+    fn keys_of(&self, block: u32, head: usize) -> &[u16] {
+        &self.keys[self.start(block, head)..][..self.head_dim * BLOCK_TOKENS]
+    }
+
+    #[inline(always)]
+    fn values_of(&self, block: u32, head: usize) -> &[u16] {
+        &self.values[self.start(block, head)..][..self.head_dim * BLOCK_TOKENS]
+    }
+
+    #[inline(always)]
     fn start(&self, block: u32, head: usize) -> usize {
         (block as usize * self.heads + head) * self.head_dim * BLOCK_TOKENS
+    }
+}
+
+#[inline(always)]
+fn write(cache: &mut KvCache, (block, slot): (u32, usize), key: &[f32], value: &[f32]) {
+    assert!(slot < BLOCK_TOKENS, "slot {slot} of {BLOCK_TOKENS}");
+    let dims = cache.head_dim;
+    for (head, (key, value)) in key
+        .chunks_exact(dims)
+        .zip(value.chunks_exact(dims))
+        .enumerate()
+    {
+        let start = cache.start(block, head);
+        let keys = &mut cache.keys[start..][..dims * BLOCK_TOKENS];
+        for (stored, key) in keys
+            .chunks_exact_mut(LANES * BLOCK_TOKENS)
+            .zip(key.chunks_exact(LANES))
+        {
+            let mut rounded = [0; LANES];
+            for lane in 0..LANES {
+                rounded[lane] = single_to_half(key[lane]);
+            }
+            for lane in 0..LANES {
+                stored[lane * BLOCK_TOKENS + slot] = rounded[lane];
+            }
+        }
+        let values = &mut cache.values[start + slot * dims..][..dims];
+        for (stored, &value) in values.iter_mut().zip(value) {
+            *stored = single_to_half(value);
+        }
+    }
+}
+
+/// Widens to single precision, with the processor's own instruction where there is one: every number
+/// in the cache is finite, so it gives the bits of the plain code.
+#[inline(always)]
+fn widen(isa: Isa, stored: &[u16], out: &mut [f32]) {
+    match isa {
+        // SAFETY: an `Isa` beyond `Portable` comes from detection on this processor.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::Avx512 => unsafe { widen_with_f16c(stored, out) },
+        _ => {
+            for (out, &stored) in out.iter_mut().zip(stored) {
+                *out = half_to_single(stored);
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx,f16c")]
+fn widen_with_f16c(stored: &[u16], out: &mut [f32]) {
+    use std::arch::x86_64::{_mm_loadu_si128, _mm256_cvtph_ps, _mm256_storeu_ps};
+    for (stored, out) in stored.chunks_exact(8).zip(out.chunks_exact_mut(8)) {
+        // SAFETY: both chunks have eight elements.
+        unsafe {
+            let halves = _mm_loadu_si128(stored.as_ptr().cast());
+            _mm256_storeu_ps(out.as_mut_ptr(), _mm256_cvtph_ps(halves));
+        }
     }
 }

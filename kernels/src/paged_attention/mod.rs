@@ -5,6 +5,9 @@
 //! neither on how the prompt was cut into chunks nor on what else is in the batch. Several queries
 //! of one chunk share the work of widening a block to single precision.
 //!
+//! For single queries most of the time goes into bringing keys and values from memory and widening
+//! them. The processor's own conversion and asking for the next block row by row took a quarter off.
+//!
 //! Source of the running softmax: Milakov and Gimelshein 2018, "Online normalizer calculation for
 //! softmax", algorithm 3.
 
@@ -14,7 +17,7 @@ pub mod reference;
 pub use cache::{BLOCK_TOKENS, KvCache};
 
 use crate::isa::for_each_isa;
-use crate::lanes::{LANES, Lanes, exp, fused, largest, load, sum};
+use crate::lanes::{self, LANES, Lanes, exp, fused, load, sum};
 use crate::{DisjointSlice, Isa, Pool};
 
 /// Queries of one chunk that a task takes together.
@@ -86,6 +89,7 @@ pub fn attend(
     let out = DisjointSlice::new(out);
     pool.run(tasks.len(), &|index| {
         for_each_isa!(isa, attend_task(
+            isa: Isa = isa,
             task: Task<'_> = tasks[index],
             cache: &KvCache = cache,
             queries: Queries<'_> = queries,
@@ -112,15 +116,67 @@ fn tasks<'a>(chunks: &[Chunk<'a>], kv_heads: usize) -> Vec<Task<'a>> {
     tasks
 }
 
-/// The running softmax of one query and head.
-#[derive(Debug, Clone, Copy)]
+/// The running softmax of a task's queries and heads, one row each.
+#[derive(Debug)]
 struct Running {
-    largest: f32,
-    sum: f32,
+    /// A row of scores, later of weights, for the slots of one block.
+    scores: Vec<f32>,
+    largest: Vec<f32>,
+    sums: Vec<f32>,
+    /// What the last block's larger maximum multiplies earlier sums with.
+    corrections: Vec<f32>,
+}
+
+impl Running {
+    fn new(rows: usize) -> Self {
+        Self {
+            scores: vec![0.0; rows * LANES],
+            largest: vec![f32::NEG_INFINITY; rows],
+            sums: vec![0.0; rows],
+            corrections: vec![0.0; rows],
+        }
+    }
+
+    /// Turns the scores of the rows from `first` on to weights. In passes through memory: in one
+    /// piece, the compiler vectorises two lanes at a time for the sake of the reductions.
+    #[inline(always)]
+    fn weigh(&mut self, first: usize) {
+        let Self {
+            scores,
+            largest,
+            sums,
+            corrections,
+        } = self;
+        let rows = first..largest.len();
+        for row in rows.clone() {
+            let block = lanes::largest(load(&scores[row * LANES..]));
+            let new = if block > largest[row] {
+                block
+            } else {
+                largest[row]
+            };
+            corrections[row] = largest[row] - new;
+            largest[row] = new;
+        }
+        for correction in &mut corrections[first..] {
+            *correction = exp(*correction);
+        }
+        for row in rows.clone() {
+            let scores = &mut scores[row * LANES..][..LANES];
+            for lane in 0..LANES {
+                scores[lane] = exp(scores[lane] - largest[row]);
+            }
+        }
+        for row in rows {
+            let sum = sum(load(&scores[row * LANES..]));
+            sums[row] = sums[row].mul_add(corrections[row], sum);
+        }
+    }
 }
 
 #[inline(always)]
 fn attend_task(
+    isa: Isa,
     task: Task<'_>,
     cache: &KvCache,
     queries: Queries<'_>,
@@ -130,14 +186,7 @@ fn attend_task(
     let group = queries.heads / cache.heads();
     let mut keys = vec![0.0; head_dim * BLOCK_TOKENS];
     let mut values = vec![0.0; head_dim * BLOCK_TOKENS];
-    let mut scores = vec![0.0; task.count * group * LANES];
-    let mut running = vec![
-        Running {
-            largest: f32::NEG_INFINITY,
-            sum: 0.0
-        };
-        task.count * group
-    ];
+    let mut running = Running::new(task.count * group);
     // A view of one query's output, which accumulates its weighted values.
     let output = |query: usize, head: usize| {
         let row = task.chunk.first_row + task.first + query;
@@ -151,42 +200,47 @@ fn attend_task(
     let first_position = task.chunk.start + task.first;
     let last_block = (first_position + task.count - 1) / BLOCK_TOKENS;
     for (index, &block) in task.chunk.blocks[..=last_block].iter().enumerate() {
-        cache.widen(block, task.kv_head, &mut keys, &mut values);
+        cache.widen(isa, (block, task.kv_head), &mut keys, &mut values);
         let first_visible = (index * BLOCK_TOKENS).saturating_sub(first_position);
         for query in first_visible..task.count {
             let row = task.chunk.first_row + task.first + query;
+            let visible = first_position + query - index * BLOCK_TOKENS + 1;
             for head in 0..group {
                 let offset = row * queries.stride + (task.kv_head * group + head) * head_dim;
                 let query_values = &queries.values[offset..][..head_dim];
-                let place = (query * group + head) * LANES;
-                score(
-                    query_values,
-                    &keys,
-                    queries.scale,
-                    &mut scores[place..][..LANES],
-                );
+                let scores = &mut running.scores[(query * group + head) * LANES..][..LANES];
+                score(query_values, &keys, queries.scale, scores);
+                hide(scores, visible);
+                if let Some(&next) = task.chunk.blocks[..=last_block].get(index + 1) {
+                    let rows = task.count * group;
+                    cache.prefetch((next, task.kv_head), query * group + head, rows);
+                }
             }
         }
+        running.weigh(first_visible * group);
         for query in first_visible..task.count {
-            let visible = first_position + query - index * BLOCK_TOKENS + 1;
             for head in 0..group {
-                let scores = mask(load(&scores[(query * group + head) * LANES..]), visible);
-                let running = &mut running[query * group + head];
-                accumulate(running, scores, &values, output(query, head));
+                let row = query * group + head;
+                let weights = load(&running.scores[row * LANES..]);
+                accumulate(
+                    weights,
+                    running.corrections[row],
+                    &values,
+                    output(query, head),
+                );
             }
         }
     }
     for query in 0..task.count {
         for head in 0..group {
-            let share = running[query * group + head].sum.recip();
+            let share = running.sums[query * group + head].recip();
             output(query, head).iter_mut().for_each(|it| *it *= share);
         }
     }
 }
 
 /// Products of a query with a block's sixteen keys, summed in four chains, so that the additions of
-/// one need not wait for those of another. Written to memory and read back for the softmax: in one
-/// piece with it, the compiler vectorises two lanes at a time for the sake of its reductions.
+/// one need not wait for those of another.
 #[inline(always)]
 fn score(query: &[f32], keys: &[f32], scale: f32, out: &mut [f32]) {
     let mut chains = [[0.0; LANES]; 4];
@@ -205,33 +259,15 @@ fn score(query: &[f32], keys: &[f32], scale: f32, out: &mut [f32]) {
 
 /// Hides the slots from `visible` on.
 #[inline(always)]
-fn mask(scores: Lanes, visible: usize) -> Lanes {
-    std::array::from_fn(|lane| {
-        if lane < visible {
-            scores[lane]
-        } else {
-            f32::NEG_INFINITY
-        }
-    })
+fn hide(scores: &mut [f32], visible: usize) {
+    if visible < LANES {
+        scores[visible..].fill(f32::NEG_INFINITY);
+    }
 }
 
+/// Adds a block's weighted values to what earlier blocks gave.
 #[inline(always)]
-fn accumulate(running: &mut Running, scores: Lanes, values: &[f32], out: &mut [f32]) {
-    let new_largest = {
-        let block = largest(scores);
-        if block > running.largest {
-            block
-        } else {
-            running.largest
-        }
-    };
-    let correction = exp(running.largest - new_largest);
-    let mut weights = [0.0; LANES];
-    for lane in 0..LANES {
-        weights[lane] = exp(scores[lane] - new_largest);
-    }
-    running.sum = running.sum.mul_add(correction, sum(weights));
-    running.largest = new_largest;
+fn accumulate(weights: Lanes, correction: f32, values: &[f32], out: &mut [f32]) {
     let dims = out.len();
     for (part, out) in out.chunks_exact_mut(LANES).enumerate() {
         let mut total = load(out);

@@ -30,8 +30,8 @@ fn scene(head_dim: usize, lengths: [usize; 2]) -> (KvCache, [Sequence; 2]) {
             };
             let block = blocks[position / BLOCK_TOKENS];
             cache.write(
-                block,
-                position % BLOCK_TOKENS,
+                Isa::Portable,
+                (block, position % BLOCK_TOKENS),
                 &row(index),
                 &row(index + 50),
             );
@@ -158,11 +158,40 @@ fn what_lies_beyond_a_query_does_not_reach_it() {
     for position in 10..32 {
         let (block, slot) = (sequences[0].blocks[position / 16], position % 16);
         cache.write(
-            block,
-            slot,
+            Isa::detect(),
+            (block, slot),
             &[f32::MAX; KV_HEADS * 16],
-            &[f32::MIN; KV_HEADS * 16],
+            &[f32::NAN; KV_HEADS * 16],
         );
     }
     assert_eq!(run(Isa::detect(), &cache, rows, &[chunk]), before);
+}
+
+#[test]
+fn every_instruction_set_writes_the_same_cache() {
+    let numbers = [
+        0.0,
+        -0.0,
+        1e-7,
+        -3e-6,
+        6.1e-5,
+        0.1,
+        -2.5,
+        1e9,
+        f32::NEG_INFINITY,
+        f32::NAN,
+    ];
+    let rows: Vec<f32> = (0..KV_HEADS * 32)
+        .map(|it| numbers[it % 10] * (1.0 + it as f32))
+        .collect();
+    let written = |isa| {
+        let mut cache = KvCache::new(2, KV_HEADS, 32);
+        cache.write(isa, (1, 5), &rows, &rows);
+        (0..KV_HEADS)
+            .map(|head| cache.read(1, 5, head))
+            .collect::<Vec<_>>()
+    };
+    for isa in Isa::available() {
+        assert_eq!(written(isa), written(Isa::Portable), "{isa:?}");
+    }
 }

@@ -2,8 +2,10 @@
 
 use super::GROUP;
 use super::packed::scales_per_group;
-use crate::isa::for_each_isa;
 use crate::{DisjointSlice, Isa, Pool};
+
+/// Adding it leaves the nearest integer in the low bits of the mantissa, without a call or a branch.
+pub(super) const ROUNDING: f32 = 12_582_912.0;
 
 /// Thirty-two activations of a row. Everything a kernel needs of them lies together, so that a row is
 /// one pointer.
@@ -94,16 +96,21 @@ impl QuantizedRows {
             let count = rows_per_task.min(self.rows - first);
             // SAFETY: tasks have different rows.
             let groups = unsafe { groups.part(first * groups_per_row, count * groups_per_row) };
-            for_each_isa!(isa, quantize_groups(
-                x: &[f32] = &x[first * k..(first + count) * k],
-                groups: &mut [ActivationGroup] = groups,
-            ));
+            quantize_groups(isa, &x[first * k..(first + count) * k], groups);
         });
     }
 }
 
-#[inline(always)]
-fn quantize_groups(x: &[f32], groups: &mut [ActivationGroup]) {
+fn quantize_groups(isa: Isa, x: &[f32], groups: &mut [ActivationGroup]) {
+    match isa {
+        // SAFETY: an `Isa` beyond `Portable` comes from detection on this processor.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::Avx512 => unsafe { super::quantize_avx2::quantize_groups(x, groups) },
+        _ => quantize_portably(x, groups),
+    }
+}
+
+fn quantize_portably(x: &[f32], groups: &mut [ActivationGroup]) {
     for (values, group) in x.chunks_exact(GROUP).zip(groups) {
         let mut largest = [0.0_f32; 8];
         for part in values.chunks_exact(8) {
@@ -142,7 +149,5 @@ fn quantize_groups(x: &[f32], groups: &mut [ActivationGroup]) {
 /// The nearest integer of a number between -127 and 127, ties to even.
 #[inline(always)]
 fn nearest_code(x: f32) -> i8 {
-    /// Leaves the nearest integer in the low bits of the mantissa, without a call or a branch.
-    const ROUNDING: f32 = 12_582_912.0;
     (x + ROUNDING).to_bits() as i8
 }

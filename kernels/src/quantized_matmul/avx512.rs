@@ -10,7 +10,7 @@ use super::GROUP;
 use super::activations::{ActivationGroup, QuantizedRows};
 use super::packed::{TILE, lines_per_group, scales_per_group};
 use super::scales::StoredScale;
-use super::tile::{Tile, TileKernel, zero_code};
+use super::tile::{Tile, TileKernel, unsigned_zero};
 use crate::lanes::Lanes;
 
 /// The kernel for AVX-512 (F, BW, VL, VNNI).
@@ -23,18 +23,10 @@ impl TileKernel for Avx512 {
         tile: &Tile<'_, S>,
         rows: &QuantizedRows,
         first: usize,
-    ) -> [Lanes; ROWS] {
+        results: &mut [Lanes; ROWS],
+    ) {
         // SAFETY: the caller's promise is passed on.
-        unsafe { rows_avx512::<ROWS, BITS, MINIMUM, S>(tile, rows, first) }
-    }
-}
-
-/// The code that stands for zero after signed codes were made unsigned.
-const fn unsigned_zero(bits: u32, has_minimum: bool) -> i32 {
-    if bits == 8 {
-        128
-    } else {
-        zero_code(bits, has_minimum)
+        unsafe { rows_avx512::<ROWS, BITS, MINIMUM, S>(tile, rows, first, results) }
     }
 }
 
@@ -43,7 +35,8 @@ unsafe fn rows_avx512<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S
     tile: &Tile<'_, S>,
     rows: &QuantizedRows,
     first: usize,
-) -> [Lanes; ROWS] {
+    results: &mut [Lanes; ROWS],
+) {
     let parts = scales_per_group(BITS);
     let mut total = [_mm512_setzero_ps(); ROWS];
     let mut x = [std::ptr::null::<ActivationGroup>(); ROWS];
@@ -77,12 +70,10 @@ unsafe fn rows_avx512<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S
             }
         }
     }
-    let mut results = [[0.0; TILE]; ROWS];
     for row in 0..ROWS {
         // SAFETY: sixteen lanes are one register.
         unsafe { _mm512_storeu_ps(results[row].as_mut_ptr(), total[row]) };
     }
-    results
 }
 
 /// Sixteen scales in single precision.

@@ -21,6 +21,8 @@ mod avx512;
 mod blocks;
 mod packed;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod quantize_avx2;
 pub mod reference;
 mod scales;
 mod tile;
@@ -114,11 +116,15 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    fn write(&self, row: usize, column: usize, values: &[f32]) {
+    fn write(&self, row: usize, column: usize, values: &[f32; TILE], count: usize) {
         let offset = row * self.width + self.first_column + column;
         // SAFETY: each tile is computed by one task, and rows within a task differ.
-        let part = unsafe { self.out.part(offset, values.len()) };
-        part.copy_from_slice(values);
+        let part = unsafe { self.out.part(offset, count) };
+        // A whole tile has a known length, so that its copy is no call.
+        match part.first_chunk_mut::<TILE>() {
+            Some(whole) => *whole = *values,
+            None => part.copy_from_slice(&values[..count]),
+        }
     }
 }
 
@@ -136,7 +142,7 @@ fn multiply_tiles(
             let first_column = tile * TILE;
             let width = TILE.min(weights.n() - first_column);
             let mut write = |row: usize, lanes: &[f32; TILE]| {
-                columns.write(row, first_column, &lanes[..width]);
+                columns.write(row, first_column, lanes, width);
             };
             multiply_tile(
                 isa,

@@ -17,8 +17,11 @@ impl TileKernel for Portable {
         tile: &Tile<'_, S>,
         rows: &QuantizedRows,
         first: usize,
-    ) -> [Lanes; ROWS] {
-        std::array::from_fn(|row| one_row::<BITS, MINIMUM, S>(tile, rows, first + row))
+        results: &mut [Lanes; ROWS],
+    ) {
+        for row in 0..ROWS {
+            results[row] = one_row::<BITS, MINIMUM, S>(tile, rows, first + row);
+        }
     }
 }
 

@@ -4,7 +4,13 @@ use super::activations::QuantizedRows;
 use super::packed::{Line, PackedMatrix, TILE, lines_per_group, scales_per_group};
 use super::scales::{Scales, StoredScale};
 use super::{GROUP, Span};
+use crate::isa::prefetch;
 use crate::lanes::Lanes;
+
+/// Blocks of rows from which on the next tile is asked for while they are computed.
+const PREFETCH_BLOCKS_MIN: usize = 4;
+/// Lines that a block asks for at least.
+const PREFETCH_LINES_MIN: usize = 8;
 
 /// One tile's weights.
 #[derive(Debug)]
@@ -24,12 +30,22 @@ pub(crate) const fn zero_code(bits: u32, has_minimum: bool) -> i32 {
     }
 }
 
+/// The code that stands for zero after 128 was added to signed codes.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const fn unsigned_zero(bits: u32, has_minimum: bool) -> i32 {
+    if bits == 8 {
+        128
+    } else {
+        zero_code(bits, has_minimum)
+    }
+}
+
 /// Computes a few rows of one tile with one instruction set.
 pub(crate) trait TileKernel {
     /// Rows that the registers can hold at once: a power of two, at most 8.
     const ROWS_MAX: usize;
 
-    /// The products of `ROWS` rows from `first` on with the tile's columns.
+    /// Puts the products of `ROWS` rows from `first` on with the tile's columns into `results`.
     ///
     /// # Safety
     /// The processor must have the kernel's instruction set, and the tile must have `k / 32` groups of
@@ -38,7 +54,8 @@ pub(crate) trait TileKernel {
         tile: &Tile<'_, S>,
         rows: &QuantizedRows,
         first: usize,
-    ) -> [Lanes; ROWS];
+        results: &mut [Lanes; ROWS],
+    );
 }
 
 /// Multiplies the span's rows by its tile and hands each row's sixteen results to `write`.
@@ -104,8 +121,14 @@ unsafe fn typed<K: TileKernel, const BITS: u32, const MINIMUM: bool, S: StoredSc
             &[]
         },
     };
+    let next = weights
+        .codes()
+        .get(part(groups * lines_per_group(BITS)).end..)
+        .unwrap_or_default();
+    let next = &next[..next.len().min(tile.codes.len())];
     let mut row = span.first_row;
     while row < span.last_row {
+        prefetch_share(next, span, row, K::ROWS_MAX);
         let left = (span.last_row - row).min(K::ROWS_MAX);
         // SAFETY: the tile was cut to its groups above; the instruction set is the caller's promise.
         row += unsafe {
@@ -116,6 +139,21 @@ unsafe fn typed<K: TileKernel, const BITS: u32, const MINIMUM: bool, S: StoredSc
                 _ => block::<K, 1, BITS, MINIMUM, S>(&tile, rows, row, write),
             }
         };
+    }
+}
+
+/// Asks for a share of the next tile while the rows from `row` on pass by this one, so that its first
+/// rows need not wait for memory. The first blocks ask, each for a few lines: all lines at once would
+/// stall on outstanding misses, and for a few rows the processor's own prefetching does better.
+#[inline(always)]
+fn prefetch_share(next: &[Line], span: Span, row: usize, block_rows: usize) {
+    let blocks = (span.last_row - span.first_row) / block_rows;
+    if blocks >= PREFETCH_BLOCKS_MIN {
+        let share = next.len().div_ceil(blocks).max(PREFETCH_LINES_MIN);
+        let first = (row - span.first_row) / block_rows * share;
+        for line in next.iter().skip(first).take(share) {
+            prefetch(line);
+        }
     }
 }
 
@@ -131,8 +169,9 @@ unsafe fn block<
     first: usize,
     write: &mut dyn FnMut(usize, &Lanes),
 ) -> usize {
+    let mut results = [[0.0; TILE]; ROWS];
     // SAFETY: the caller's promise is passed on.
-    let results = unsafe { K::rows::<ROWS, BITS, MINIMUM, S>(tile, rows, first) };
+    unsafe { K::rows::<ROWS, BITS, MINIMUM, S>(tile, rows, first, &mut results) };
     for (index, lanes) in results.iter().enumerate() {
         write(first + index, lanes);
     }

@@ -36,12 +36,14 @@ pub(crate) struct FeedForwardBlock {
     pub(crate) down: Linear,
 }
 
-/// Buffers of a step, kept between steps.
+/// Buffers of a step, kept between steps. Each has one width, so that none is cleared again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pub(crate) normed: Vec<f32>,
     projected: Vec<f32>,
     mixed: Vec<f32>,
+    gate_up: Vec<f32>,
+    gated: Vec<f32>,
     branch: Vec<f32>,
 }
 
@@ -97,7 +99,7 @@ impl AttentionBlock {
         let hidden = self.norm.len();
         self.query_key_value
             .apply(cpu, &scratch.normed, hidden, &mut scratch.projected);
-        self.rotate_and_store(context, cache, &mut scratch.projected);
+        self.rotate_and_store(cpu, context, cache, &mut scratch.projected);
         let query_width = self.query_heads * cache.head_dim();
         scratch
             .mixed
@@ -115,7 +117,13 @@ impl AttentionBlock {
     }
 
     /// Rotates queries and keys in place and writes keys and values to the cache.
-    fn rotate_and_store(&self, context: Context<'_>, cache: &mut KvCache, projected: &mut [f32]) {
+    fn rotate_and_store(
+        &self,
+        cpu: &Cpu,
+        context: Context<'_>,
+        cache: &mut KvCache,
+        projected: &mut [f32],
+    ) {
         let head_dim = cache.head_dim();
         let width = self.query_key_value.width();
         let (query_width, kv_width) = (self.query_heads * head_dim, cache.heads() * head_dim);
@@ -128,7 +136,7 @@ impl AttentionBlock {
                 let (key, value) = projected[query_width..].split_at(kv_width);
                 let position = chunk.start + index;
                 let block = chunk.blocks[position / BLOCK_TOKENS];
-                cache.write(block, position % BLOCK_TOKENS, key, value);
+                cache.write(cpu.isa, (block, position % BLOCK_TOKENS), key, value);
             }
         }
     }
@@ -138,18 +146,18 @@ impl FeedForwardBlock {
     fn forward(&self, cpu: &mut Cpu, scratch: &mut Scratch) {
         let hidden = self.norm.len();
         self.gate_up
-            .apply(cpu, &scratch.normed, hidden, &mut scratch.projected);
+            .apply(cpu, &scratch.normed, hidden, &mut scratch.gate_up);
         let inner = self.gate_up.width() / 2;
-        scratch.mixed.resize(scratch.projected.len() / 2, 0.0);
+        scratch.gated.resize(scratch.gate_up.len() / 2, 0.0);
         silu_gate(
             cpu.isa,
             &mut cpu.pool,
-            &scratch.projected,
+            &scratch.gate_up,
             inner,
-            &mut scratch.mixed,
+            &mut scratch.gated,
         );
         self.down
-            .apply(cpu, &scratch.mixed, inner, &mut scratch.branch);
+            .apply(cpu, &scratch.gated, inner, &mut scratch.branch);
     }
 }
 

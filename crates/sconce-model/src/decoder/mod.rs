@@ -136,8 +136,9 @@ impl Decoder {
                 out,
             );
         }
-        self.logits.clear();
-        if !self.scratch.normed.is_empty() {
+        if self.scratch.normed.is_empty() {
+            self.logits.clear();
+        } else {
             let head = self.head.as_ref().unwrap_or(&self.embedding);
             head.apply(
                 &mut self.cpu,
