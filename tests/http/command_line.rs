@@ -1,8 +1,10 @@
-//! The commands: what they print, how they fail, how the server lets go.
+//! The commands: what they print and how they fail.
 
 use std::process::{Command, Output};
 
-use crate::server::{PROGRAM, Server};
+use serde_json::json;
+
+use crate::server::{CHAT, PROGRAM, Server};
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(PROGRAM).args(arguments).output().unwrap()
@@ -58,38 +60,44 @@ fn models_and_completions_are_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_told_to_stop_finishes_what_runs_and_the_terminal_client_streams() {
-    let mut server = Server::start(&[]).await;
+async fn the_terminal_client_streams_and_says_when_there_is_no_server() {
+    let server = Server::start(&[]).await;
     let url = server.url.clone();
-    let chat = tokio::task::spawn_blocking(move || {
-        run(&[
+    let chat = async |more: &[&str]| {
+        let words = [
             "chat",
             "--url",
             &url,
-            "--message",
-            "Name two fruits.",
             "--temperature",
             "0",
-        ])
+            "--max-tokens",
+            "24",
+        ];
+        let words: Vec<String> = words
+            .iter()
+            .chain(more)
+            .map(|it| (*it).to_owned())
+            .collect();
+        let run = move || Command::new(PROGRAM).args(words).output().unwrap();
+        tokio::task::spawn_blocking(run).await.unwrap()
+    };
+    let question = "Name two fruits.";
+    let request = json!({
+        "messages": [{"role": "user", "content": question}], "temperature": 0, "max_tokens": 24,
     });
-    let chat = chat.await.unwrap();
+    let answer = server.whole(CHAT, &request).await;
+    let said = chat(&["--message", question]).await;
+    assert!(said.status.success(), "{said:?}");
+    let expected = answer["choices"][0]["message"]["content"].as_str().unwrap();
+    assert_eq!(text(&said.stdout), format!("{expected}\n"));
+    let refused = chat(&["--message", question, "--model", "nobody"]).await;
+    assert_eq!(refused.status.code(), Some(1));
     assert!(
-        chat.status.success() && text(&chat.stdout).len() > 10,
-        "{chat:?}"
+        text(&refused.stderr).contains("the model `nobody` is not served"),
+        "{refused:?}"
     );
-    let prompt = "The history of the bicycle begins";
-    let solo = server.stream(prompt, 100).await.rest().await;
-    let mut stream = server.stream(prompt, 100).await;
-    let mut found = stream.next().await.unwrap();
-    let id = server.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &id])
-            .status()
-            .unwrap()
-            .success()
-    );
-    found.push_str(&stream.rest().await);
-    assert_eq!(found, solo);
-    assert!(server.ended().await, "the server did not end well");
+    drop(server);
+    let alone = chat(&["--message", question]).await;
+    assert_eq!(alone.status.code(), Some(1));
+    assert!(text(&alone.stderr).contains("sconce serve"), "{alone:?}");
 }

@@ -8,8 +8,11 @@
     reason = "figures and the reasons of skipped tests are printed"
 )]
 
+mod answers;
 mod bad_input;
 mod command_line;
 mod crowd;
+mod lifecycle;
 mod openai_client;
 mod server;
+mod stream;

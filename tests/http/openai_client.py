@@ -30,10 +30,17 @@ first = scored.choices[0].logprobs.content[0]
 assert first.logprob <= 0 and len(first.top_logprobs) == 3
 assert bytes(first.bytes).decode() == first.token
 
-text = client.completions.create(
-    model="default", prompt="The capital of France is", temperature=0, max_tokens=2
-)
+capital = {
+    "model": "default",
+    "prompt": "The capital of France is",
+    "temperature": 0,
+    "max_tokens": 2,
+}
+text = client.completions.create(**capital)
 assert text.choices[0].text == " Paris.", text.choices[0].text
+assert text.choices[0].finish_reason == "length"
+chunks = client.completions.create(**capital, stream=True)
+assert "".join(chunk.choices[0].text for chunk in chunks) == " Paris."
 
 for wrong, error in [
     ({"messages": []}, openai.BadRequestError),
@@ -47,5 +54,12 @@ for wrong, error in [
         assert caught.body["message"], caught
     else:
         raise AssertionError(f"{wrong} was accepted")
+
+try:
+    client.models.retrieve("nobody")
+except openai.NotFoundError:
+    pass
+else:
+    raise AssertionError("a model that is not there was described")
 
 print("all calls answered as expected")

@@ -11,19 +11,29 @@ const CLIENT: &str = "openai==3.57.0";
 /// A Python with the client, made once in the cache. Says why if there is none to be had.
 fn python() -> Result<PathBuf, String> {
     let root = sconce::cache_root().ok_or("no cache folder is known")?;
-    let folder = root.join(format!("test-{}", CLIENT.replace("==", "-")));
+    let folder = root.join(format!("test-venv-{}", CLIENT.replace("==", "-")));
     let python = folder.join("bin/python");
     if python.exists() {
         return Ok(python);
     }
-    call(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+    std::fs::create_dir_all(&root).map_err(|error| format!("{}: {error}", root.display()))?;
+    // Made beside its place and then moved there, so that no half environment is ever found.
+    let made = tempfile::Builder::new()
+        .prefix(".test-venv-")
+        .tempdir_in(&root)
+        .map_err(|error| format!("{}: {error}", root.display()))?;
+    call(
+        Command::new("python3")
+            .args(["-m", "venv"])
+            .arg(made.path()),
+    )?;
     let pip = ["-m", "pip", "install", "--quiet", CLIENT];
-    let installed = call(Command::new(&python).args(pip));
-    if installed.is_err() {
-        // Half an environment would pass for a whole one the next time.
-        std::fs::remove_dir_all(&folder).map_err(|error| error.to_string())?;
+    call(Command::new(made.path().join("bin/python")).args(pip))?;
+    match std::fs::rename(made.path(), &folder) {
+        Err(error) if !python.exists() => Err(format!("{}: {error}", folder.display())),
+        // Else another run was here first, and its environment is as good.
+        _ => Ok(python),
     }
-    installed.map(|()| python)
 }
 
 fn call(command: &mut Command) -> Result<(), String> {

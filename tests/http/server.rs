@@ -1,67 +1,108 @@
 //! A server process and the requests that tests send it.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Response};
 use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::stream::Stream;
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sconce-under-test");
+pub(crate) const CHAT: &str = "/v1/chat/completions";
+pub(crate) const COMPLETIONS: &str = "/v1/completions";
 
-/// A server of the default model. Killed when it is dropped.
+/// One server at a time: each wants all processors, and some tests measure.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// A server process. Killed when it is dropped.
 pub(crate) struct Server {
     process: Child,
+    printed: Receiver<String>,
     pub(crate) url: String,
-    pub(crate) client: Client,
+    client: Client,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Server {
     /// Starts a server with more arguments and waits until its model is loaded.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let mut process = Command::new(PROGRAM)
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let first = lines.next().unwrap().unwrap();
-        let url = first.strip_prefix("listening on ").unwrap().to_owned();
-        // The rest is read on, so that the server never waits for a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        let server = Self {
-            process,
-            url,
-            client: Client::new(),
-        };
-        let ready = async || server.get("/ready").await.status().is_success();
-        let deadline = Instant::now() + Duration::from_secs(300);
-        while !ready().await {
-            assert!(
-                Instant::now() < deadline,
-                "the model was not loaded in time"
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        let server = Self::launch(arguments).await;
+        server
+            .until("the model is loaded", 300, async || {
+                server.get("/ready").await.status().is_success()
+            })
+            .await;
         server
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
+    /// Starts a server with more arguments and waits until it listens.
+    pub(crate) async fn launch(arguments: &[&str]) -> Self {
+        let turn = TURN.lock().await;
+        let mut process = Command::new(PROGRAM)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .env("RUST_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (sender, printed) = channel();
+        // All is read at once, so that the server never waits for a full pipe.
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let _nobody_listens_any_more = sender.send(line);
+            }
+        });
+        let mut server = Self {
+            process,
+            printed,
+            url: String::new(),
+            client: Client::new(),
+            _turn: turn,
+        };
+        let first = server.printed_line();
+        server.url = first.strip_prefix("listening on ").unwrap().to_owned();
+        server
     }
 
-    /// Waits until the process has ended by itself, and tells whether it was content.
-    pub(crate) async fn ended(&mut self) -> bool {
+    /// The next line that the server printed.
+    pub(crate) fn printed_line(&self) -> String {
+        self.printed.recv_timeout(Duration::from_secs(30)).unwrap()
+    }
+
+    /// Sends a signal, by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
-                return status.success();
+                return status;
             }
             assert!(Instant::now() < deadline, "the server did not end");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Asks again and again until the answer is yes.
+    pub(crate) async fn until(&self, what: &str, timeout_s: u64, is_so: impl AsyncFn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(timeout_s);
+        while !is_so().await {
+            assert!(
+                Instant::now() < deadline,
+                "not so after {timeout_s} s: {what}"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -82,38 +123,50 @@ impl Server {
             .unwrap()
     }
 
-    /// A metric's value for the default model.
+    /// The first value of a metric, which is the default model's.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await.text().await.unwrap();
-        let line = text
+        let value = text
             .lines()
-            .find(|it| it.starts_with(&format!("{name}{{")))
-            .unwrap();
-        line.rsplit(' ').next().unwrap().parse().unwrap()
+            .find_map(|it| it.strip_prefix(name)?.strip_prefix('{'));
+        value.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    /// The answer to a completion that is not streamed.
-    pub(crate) async fn complete(&self, request: Value) -> Value {
-        let response = self.post("/v1/completions", request.to_string()).await;
-        assert!(
-            response.status().is_success(),
-            "{}",
-            response.text().await.unwrap()
-        );
-        response.json().await.unwrap()
+    /// Resident memory of the process.
+    pub(crate) fn resident_bytes(&self) -> f64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|it| it.strip_prefix("VmRSS:"))
+            .unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() * 1024.0
+    }
+
+    /// The answer to a request that is not streamed.
+    pub(crate) async fn whole(&self, path: &str, request: &Value) -> Value {
+        let response = self.post(path, request.to_string()).await;
+        let status = response.status();
+        let answer: Value = response.json().await.unwrap();
+        assert!(status.is_success(), "{request} got {status}: {answer}");
+        answer
+    }
+
+    /// Begins the stream of an answer, with the usage at its end.
+    pub(crate) async fn streamed(&self, path: &str, request: &Value) -> Stream {
+        let mut request = request.clone();
+        request["stream"] = json!(true);
+        request["stream_options"] = json!({"include_usage": true});
+        let response = self.post(path, request.to_string()).await;
+        assert!(response.status().is_success(), "{request}");
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Stream::new(response)
     }
 
     /// Begins a streamed completion at temperature zero.
     pub(crate) async fn stream(&self, prompt: &str, tokens_max: u32) -> Stream {
-        let request = json!({
-            "prompt": prompt, "max_tokens": tokens_max, "temperature": 0, "stream": true,
-        });
-        let response = self.post("/v1/completions", request.to_string()).await;
-        assert!(response.status().is_success());
-        Stream {
-            response,
-            pending: Vec::new(),
-        }
+        let request = json!({"prompt": prompt, "max_tokens": tokens_max, "temperature": 0});
+        self.streamed(COMPLETIONS, &request).await
     }
 }
 
@@ -121,42 +174,5 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _already_gone = self.process.kill();
         let _status = self.process.wait();
-    }
-}
-
-/// A streamed completion. Dropping it closes the connection.
-pub(crate) struct Stream {
-    response: Response,
-    pending: Vec<u8>,
-}
-
-impl Stream {
-    /// The text of the next chunk, `None` at the end. Every line must be whole UTF-8 and JSON.
-    pub(crate) async fn next(&mut self) -> Option<String> {
-        loop {
-            while let Some(end) = self.pending.iter().position(|&byte| byte == b'\n') {
-                let line: Vec<u8> = self.pending.drain(..=end).collect();
-                let line = String::from_utf8(line).expect("a line is whole characters");
-                let Some(data) = line.trim().strip_prefix("data: ") else {
-                    continue;
-                };
-                if data == "[DONE]" {
-                    return None;
-                }
-                let event: Value = serde_json::from_str(data).expect("an event is JSON");
-                return Some(event["choices"][0]["text"].as_str().unwrap().to_owned());
-            }
-            let bytes = self.response.chunk().await.unwrap()?;
-            self.pending.extend_from_slice(&bytes);
-        }
-    }
-
-    /// All the text that is still to come.
-    pub(crate) async fn rest(mut self) -> String {
-        let mut text = String::new();
-        while let Some(piece) = self.next().await {
-            text.push_str(&piece);
-        }
-        text
     }
 }

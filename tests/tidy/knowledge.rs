@@ -36,12 +36,20 @@ pub(crate) struct Exception {
 }
 
 /// The exceptions. One that no manifest needs any more must go.
-pub(crate) const EXCEPTIONS: &[Exception] = &[Exception {
-    package: "sconce-catalog",
-    library: "axum",
-    use_at: UseAt::Test,
-    reason: "its tests fetch from a small hub that they run themselves",
-}];
+pub(crate) const EXCEPTIONS: &[Exception] = &[
+    Exception {
+        package: "sconce-catalog",
+        library: "axum",
+        use_at: UseAt::Test,
+        reason: "its tests fetch from a small hub that they run themselves",
+    },
+    Exception {
+        package: "sconce-pipeline",
+        library: "serde_json",
+        use_at: UseAt::Test,
+        reason: "its tests read the JSON log lines that records become",
+    },
+];
 
 /// The one file outside kernels/ that may be unsafe: it maps a weights file into memory.
 const UNSAFE_FILE: &str = "crates/sconce-model/src/gguf/mapping.rs";
@@ -168,10 +176,10 @@ mod tests {
     #[test]
     fn an_exception_covers_tests_only_and_must_be_needed() {
         let catalog = |use_at| [package("sconce-catalog", &[("axum", use_at)])];
-        assert!(strangers(&catalog(UseAt::Test), EXCEPTIONS).is_empty());
-        assert_eq!(strangers(&catalog(UseAt::Run), EXCEPTIONS).len(), 2);
+        assert!(strangers(&catalog(UseAt::Test), &EXCEPTIONS[..1]).is_empty());
+        assert_eq!(strangers(&catalog(UseAt::Run), &EXCEPTIONS[..1]).len(), 2);
         assert_eq!(
-            strangers(&[package("sconce-catalog", &[])], EXCEPTIONS).len(),
+            strangers(&[package("sconce-catalog", &[])], &EXCEPTIONS[..1]).len(),
             1
         );
     }
