@@ -8,7 +8,7 @@ use sconce_domain::{
 };
 use sconce_kv::BlockPool;
 use sconce_scheduler::{
-    AdmitError, Arrival, Chunk, Outcome, Scheduler, Sequence, StepLimits, StepPlan,
+    Arrival, Chunk, Outcome, Scheduler, SchedulerError, Sequence, StepLimits, StepPlan,
 };
 
 use crate::{Command, DrawRequest, Event, Executor, NewSequence, Sampled, Step, StepChunk};
@@ -32,6 +32,8 @@ pub struct Engine<E> {
     executor: E,
     scheduler: Scheduler,
     rules: BTreeMap<SequenceId, Rules>,
+    /// What commands have brought about; the next step tells it first.
+    untold: Vec<Event>,
     steps: u64,
     step_tokens: TokenCount,
 }
@@ -104,6 +106,7 @@ impl<E: Executor> Engine<E> {
                 BlockPool::new(limits.block_size, limits.blocks),
             ),
             rules: BTreeMap::new(),
+            untold: Vec::new(),
             steps: 0,
             step_tokens: TokenCount(0),
         }
@@ -112,24 +115,31 @@ impl<E: Executor> Engine<E> {
     /// Does what `command` wishes. No event comes of it before the next step.
     ///
     /// # Errors
-    /// If a sequence cannot be started: see [`AdmitError`]. Nothing has changed then, and no
-    /// event will ever name the sequence (or, for a duplicate id, the second of that name).
-    /// [`Engine::sequence_tokens_max`] tells beforehand what is too long.
-    pub fn apply(&mut self, command: Command) -> Result<(), AdmitError> {
+    /// If a sequence cannot be started or rewound: see [`SchedulerError`]. Nothing has changed
+    /// then. No event will ever name a sequence that was not started (or, for a duplicate id, the
+    /// second of that name); [`Engine::sequence_tokens_max`] tells beforehand what is too long.
+    /// A sequence that has ended cannot be rewound, though its end may not have been heard yet.
+    pub fn apply(&mut self, command: Command) -> Result<(), SchedulerError> {
         match command {
             Command::Start(new) => self.start(new),
             Command::Cancel(id) => {
                 self.rules.remove(&id);
+                self.untold.retain(|it| it.sequence() != id);
                 self.scheduler.cancel(id);
                 Ok(())
             }
+            Command::Rewind {
+                sequence,
+                position,
+                sampling,
+            } => self.rewind(sequence, position, sampling),
         }
     }
 
     /// Runs one step. Does nothing when idle.
     pub fn step(&mut self) -> Stepped<E::Error> {
         let mut stepped = Stepped {
-            events: Vec::new(),
+            events: std::mem::take(&mut self.untold),
             failure: None,
         };
         let plan = self.scheduler.plan();
@@ -196,7 +206,7 @@ impl<E: Executor> Engine<E> {
         );
     }
 
-    fn start(&mut self, new: NewSequence) -> Result<(), AdmitError> {
+    fn start(&mut self, new: NewSequence) -> Result<(), SchedulerError> {
         let NewSequence {
             id,
             tenant,
@@ -219,6 +229,23 @@ impl<E: Executor> Engine<E> {
                 stop_tokens,
             },
         );
+        Ok(())
+    }
+
+    fn rewind(
+        &mut self,
+        id: SequenceId,
+        position: TokenCount,
+        sampling: Option<Sampling>,
+    ) -> Result<(), SchedulerError> {
+        self.scheduler.rewind(id, position)?;
+        if let (Some(sampling), Some(rules)) = (sampling, self.rules.get_mut(&id)) {
+            rules.sampling = sampling;
+        }
+        self.untold.push(Event::Rewound {
+            sequence: id,
+            position,
+        });
         Ok(())
     }
 

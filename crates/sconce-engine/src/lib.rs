@@ -12,4 +12,4 @@ mod message;
 pub use engine::{Engine, EngineLimits, EngineStatus, Stepped};
 pub use executor::{DrawRequest, Executor, Sampled, Step, StepChunk};
 pub use message::{Command, Event, NewSequence};
-pub use sconce_scheduler::AdmitError;
+pub use sconce_scheduler::SchedulerError;

@@ -11,6 +11,15 @@ pub enum Command {
     Start(NewSequence),
     /// Forget a sequence and free what it holds. Unknown and ended sequences are ignored.
     Cancel(SequenceId),
+    /// Forget the end of an answer and go on from there.
+    Rewind {
+        /// The sequence; it must not have ended.
+        sequence: SequenceId,
+        /// Tokens that stay, the prompt among them: at least the prompt, at most all.
+        position: TokenCount,
+        /// How to draw from here on, if not as before. As before, the same tokens come again.
+        sampling: Option<Sampling>,
+    },
 }
 
 /// A sequence to begin.
@@ -47,6 +56,14 @@ pub enum Event {
         /// The token.
         draw: Draw,
     },
+    /// It was taken back: of all that was told, this much stands, and what is told from here on
+    /// follows it.
+    Rewound {
+        /// The sequence.
+        sequence: SequenceId,
+        /// Tokens that stand, the prompt among them.
+        position: TokenCount,
+    },
     /// It ended, and holds nothing any more. Always its last event.
     Ended {
         /// The sequence.
@@ -54,4 +71,17 @@ pub enum Event {
         /// Why.
         reason: FinishReason,
     },
+}
+
+impl Event {
+    /// Whom it happened to.
+    #[must_use]
+    pub fn sequence(&self) -> SequenceId {
+        match self {
+            Self::Started { sequence, .. }
+            | Self::Token { sequence, .. }
+            | Self::Rewound { sequence, .. }
+            | Self::Ended { sequence, .. } => *sequence,
+        }
+    }
 }

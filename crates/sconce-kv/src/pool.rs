@@ -9,8 +9,8 @@ use crate::chain::BlockKey;
 
 /// All KV blocks of one device: who holds them and what the free ones still remember.
 ///
-/// Only full blocks are shared, and positions are written once, in order: a shared block is
-/// never written.
+/// Only full blocks are shared, and a block that is cut back is taken out of the cache first, or
+/// left to those who share it: a shared block is never written.
 #[derive(Debug)]
 pub struct BlockPool {
     size: BlockSize,
@@ -39,10 +39,10 @@ struct Block {
 #[derive(Debug)]
 struct Table {
     blocks: Vec<BlockId>,
-    /// Blocks at the front that are full and have gone through the cache.
-    sealed: usize,
-    /// The key of the last sealed block, or the tenant's root.
-    tip: BlockKey,
+    /// The key before the first block.
+    root: BlockKey,
+    /// The keys of the blocks at the front that are full and have gone through the cache.
+    keys: Vec<BlockKey>,
 }
 
 impl BlockPool {
@@ -75,21 +75,20 @@ impl BlockPool {
     ) -> TokenCount {
         let mut table = Table {
             blocks: Vec::new(),
-            sealed: 0,
-            tip: BlockKey::root(tenant),
+            root: BlockKey::root(tenant),
+            keys: Vec::new(),
         };
         let adoptable = known.len().saturating_sub(1) / self.block_tokens();
         for tokens in known.chunks_exact(self.block_tokens()).take(adoptable) {
-            let key = table.tip.child(tokens);
+            let key = table.tip().child(tokens);
             let Some(&block) = self.cached.get(&key) else {
                 break;
             };
             self.reference(block);
             table.blocks.push(block);
-            table.tip = key;
+            table.keys.push(key);
         }
-        table.sealed = table.blocks.len();
-        let adopted = TokenCount(table.sealed as u32 * self.size.tokens().0);
+        let adopted = TokenCount(table.keys.len() as u32 * self.size.tokens().0);
         let earlier = self.tables.insert(sequence, table);
         assert!(earlier.is_none(), "{sequence} has a table already");
         adopted
@@ -131,15 +130,48 @@ impl BlockPool {
     pub fn seal(&mut self, sequence: SequenceId, computed: &[TokenId]) {
         let block_tokens = self.block_tokens();
         let table = self.tables.get_mut(&sequence).expect(TABLE_IS_OPEN);
-        for tokens in computed.chunks_exact(block_tokens).skip(table.sealed) {
-            let block = table.blocks[table.sealed];
-            table.tip = table.tip.child(tokens);
-            table.sealed += 1;
-            self.cached.entry(table.tip).or_insert_with(|| {
-                self.blocks[block.0 as usize].key = Some(table.tip);
+        for tokens in computed.chunks_exact(block_tokens).skip(table.keys.len()) {
+            let block = table.blocks[table.keys.len()];
+            let key = table.tip().child(tokens);
+            table.keys.push(key);
+            self.cached.entry(key).or_insert_with(|| {
+                self.blocks[block.0 as usize].key = Some(key);
                 block
             });
         }
+    }
+
+    /// Cuts the table of `sequence` so that positions from `kept` on can be written anew. Returns
+    /// how many tokens are still there: `kept`, or fewer where the block that `kept` cuts in two
+    /// is shared, as that one goes too.
+    ///
+    /// Blocks behind the cut stay cached if they are: what is in them is still true. The block
+    /// that is cut is not, as it is about to be written.
+    ///
+    /// # Panics
+    /// If the sequence has no table, or fewer blocks than `kept` tokens need.
+    pub fn truncate(&mut self, sequence: SequenceId, kept: TokenCount) -> TokenCount {
+        let full = self.size.full_blocks_in(kept).0 as usize;
+        let partial = self.size.blocks_for(kept).0 as usize;
+        let is_cut = |table: &Table| partial > full && table.keys.len() > full;
+        let table = self.table_of(sequence);
+        let is_shared = is_cut(table) && self.blocks[table.blocks[full].0 as usize].references > 1;
+        let held = if is_shared { full } else { partial };
+        for id in self
+            .open_table(sequence)
+            .blocks
+            .split_off(held)
+            .into_iter()
+            .rev()
+        {
+            self.dereference(id);
+        }
+        let table = self.open_table(sequence);
+        table.keys.truncate(full);
+        if let Some(&cut) = table.blocks.get(full) {
+            self.forget(cut);
+        }
+        kept.min(TokenCount(held as u32 * self.size.tokens().0))
     }
 
     /// Closes the table of `sequence` and drops its references. A sequence without a table is
@@ -161,7 +193,7 @@ impl BlockPool {
     /// If the sequence has no table.
     #[must_use]
     pub fn table(&self, sequence: SequenceId) -> &[BlockId] {
-        &self.tables.get(&sequence).expect(TABLE_IS_OPEN).blocks
+        &self.table_of(sequence).blocks
     }
 
     /// The sequences that have a table.
@@ -207,7 +239,7 @@ impl BlockPool {
         let mut references = vec![0; self.blocks.len()];
         for (sequence, table) in &self.tables {
             assert!(
-                table.sealed <= table.blocks.len(),
+                table.keys.len() <= table.blocks.len(),
                 "{sequence} sealed what it does not hold"
             );
             for (index, &id) in table.blocks.iter().enumerate() {
@@ -215,7 +247,7 @@ impl BlockPool {
                 let block = &self.blocks[id.0 as usize];
                 let is_private = block.references == 1 && block.key.is_none();
                 assert!(
-                    index < table.sealed || is_private,
+                    index < table.keys.len() || is_private,
                     "{id:?} is shared before it is full"
                 );
                 assert!(
@@ -275,6 +307,10 @@ impl BlockPool {
         self.size.tokens().0 as usize
     }
 
+    fn table_of(&self, sequence: SequenceId) -> &Table {
+        self.tables.get(&sequence).expect(TABLE_IS_OPEN)
+    }
+
     fn open_table(&mut self, sequence: SequenceId) -> &mut Table {
         self.tables.get_mut(&sequence).expect(TABLE_IS_OPEN)
     }
@@ -314,12 +350,22 @@ impl BlockPool {
             .idle
             .pop_first()
             .expect("the caller has seen that a block is free");
-        let key = self.blocks[id.0 as usize]
-            .key
-            .take()
-            .expect("idle blocks have names");
-        self.cached.remove(&key);
+        self.forget(id);
         id
+    }
+
+    /// Takes a block out of the cache, if it is there.
+    fn forget(&mut self, id: BlockId) {
+        if let Some(key) = self.blocks[id.0 as usize].key.take() {
+            self.cached.remove(&key);
+        }
+    }
+}
+
+impl Table {
+    /// The key of the last full block, or the root.
+    fn tip(&self) -> BlockKey {
+        self.keys.last().copied().unwrap_or(self.root)
     }
 }
 

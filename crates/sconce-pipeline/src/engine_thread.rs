@@ -219,6 +219,8 @@ impl<E: Executor> Worker<E> {
                     let _gone = route.listener.send(TokenEvent::Token { draw, at });
                 }
             }
+            // Nobody up here rewinds, so nobody waits to hear of it.
+            Event::Rewound { .. } => {}
             Event::Ended { sequence, reason } => {
                 if let Some(route) = self.routes.remove(&sequence) {
                     let _gone = route.listener.send(TokenEvent::Ended { reason });

@@ -27,7 +27,7 @@ mod plan;
 mod scheduler;
 mod sequence;
 
-pub use error::AdmitError;
+pub use error::SchedulerError;
 pub use plan::{Chunk, Outcome, StepLimits, StepPlan};
 pub use scheduler::{Counters, Scheduler};
 pub use sequence::{Arrival, Sequence};

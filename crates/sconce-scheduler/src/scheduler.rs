@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use sconce_domain::{BlockCount, BlockId, SequenceId, TokenCount};
 use sconce_kv::BlockPool;
 
-use crate::{AdmitError, Arrival, Chunk, Outcome, Sequence, StepLimits, StepPlan};
+use crate::{Arrival, Chunk, Outcome, SchedulerError, Sequence, StepLimits, StepPlan};
 
 /// Decides which tokens run next. Owns the blocks and every known token.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub struct Scheduler {
     limits: StepLimits,
     pool: BlockPool,
     sequences: BTreeMap<SequenceId, Sequence>,
-    /// In order of arrival, and all of them after those that run.
+    /// In order of arrival.
     waiting: VecDeque<SequenceId>,
     /// In order of arrival: the last one gives way first.
     running: Vec<SequenceId>,
@@ -64,17 +64,17 @@ impl Scheduler {
     /// Puts a sequence at the end of the queue.
     ///
     /// # Errors
-    /// If it could never end, or is malformed: see [`AdmitError`]. Nothing has changed then.
-    pub fn admit(&mut self, arrival: Arrival) -> Result<(), AdmitError> {
+    /// If it could never end, or is malformed: see [`SchedulerError`]. Nothing has changed then.
+    pub fn admit(&mut self, arrival: Arrival) -> Result<(), SchedulerError> {
         let sequence = arrival.id;
         if arrival.prompt.is_empty() {
-            return Err(AdmitError::EmptyPrompt { sequence });
+            return Err(SchedulerError::EmptyPrompt { sequence });
         }
         if arrival.generated_max.0 == 0 {
-            return Err(AdmitError::NothingAsked { sequence });
+            return Err(SchedulerError::NothingAsked { sequence });
         }
         if self.sequences.contains_key(&sequence) {
-            return Err(AdmitError::DuplicateId { sequence });
+            return Err(SchedulerError::DuplicateId { sequence });
         }
         self.check_that_it_fits(&arrival)?;
         self.sequences
@@ -91,6 +91,43 @@ impl Scheduler {
             self.running.retain(|&it| it != id);
             self.pool.release(id);
         }
+    }
+
+    /// Forgets the tokens of a sequence from `position` on, so that it goes on as one that never
+    /// had them: the next draw follows its first `position` tokens. Only generated tokens can be
+    /// forgotten. Going back to where it stands changes nothing.
+    ///
+    /// A running sequence keeps its place in the batch, unless a block that it shares is cut in
+    /// two and no other is free: then it gives way, as after a preemption.
+    ///
+    /// # Errors
+    /// If the sequence is not here, `position` lies in its prompt, or behind its last token.
+    /// Nothing has changed then.
+    pub fn rewind(&mut self, id: SequenceId, position: TokenCount) -> Result<(), SchedulerError> {
+        let Some(sequence) = self.sequences.get_mut(&id) else {
+            return Err(SchedulerError::NotHere { sequence: id });
+        };
+        let (prompt, known) = (TokenCount(sequence.prompt().len() as u32), sequence.known());
+        if position < prompt {
+            return Err(SchedulerError::RewindIntoPrompt {
+                sequence: id,
+                position,
+                prompt,
+            });
+        }
+        if position > known {
+            return Err(SchedulerError::RewindBeyondEnd {
+                sequence: id,
+                position,
+                known,
+            });
+        }
+        sequence.tokens.truncate(position.0 as usize);
+        let runs = self.running.contains(&id);
+        if runs && position < known {
+            self.cut_back(id);
+        }
+        Ok(())
     }
 
     /// Chooses the tokens of the next step and takes the blocks they need. Empty only when idle.
@@ -218,10 +255,13 @@ impl Scheduler {
             .map(|id| &self.sequences[id])
             .collect();
         assert_eq!(queue.len(), self.sequences.len(), "a sequence is lost");
-        assert!(
-            queue.is_sorted_by_key(|it| it.place),
-            "the order of arrival is lost"
-        );
+        let (running, waiting) = queue.split_at(self.running.len());
+        for order in [running, waiting] {
+            assert!(
+                order.is_sorted_by_key(|it| it.place),
+                "the order of arrival is lost"
+            );
+        }
         for sequence in queue {
             let id = sequence.id;
             assert!(
@@ -245,14 +285,14 @@ impl Scheduler {
         }
     }
 
-    fn check_that_it_fits(&self, arrival: &Arrival) -> Result<(), AdmitError> {
+    fn check_that_it_fits(&self, arrival: &Arrival) -> Result<(), SchedulerError> {
         let tokens = arrival.prompt.len() as u64 + u64::from(arrival.generated_max.0);
         // The last token of an answer is never computed.
         let computed = u32::try_from(tokens - 1).unwrap_or(u32::MAX);
         let wanted = self.pool.block_size().blocks_for(TokenCount(computed));
         let total = self.pool.total();
         if wanted > total {
-            return Err(AdmitError::TooLong {
+            return Err(SchedulerError::TooLong {
                 sequence: arrival.id,
                 tokens,
                 wanted,
@@ -297,7 +337,10 @@ impl Scheduler {
                 return;
             };
             self.waiting.pop_front();
-            self.running.push(id);
+            let place = self.sequences[&id].place;
+            let earlier = |it: &SequenceId| self.sequences[it].place < place;
+            let at = self.running.partition_point(earlier);
+            self.running.insert(at, id);
             self.start(id, cached, draft);
         }
     }
@@ -349,19 +392,39 @@ impl Scheduler {
             })
     }
 
+    fn preempt_youngest(&mut self, draft: &mut Draft) {
+        let id = *self
+            .running
+            .last()
+            .expect("the sequence that found no block is running");
+        self.give_way(id);
+        draft.plan.preempted.push(id);
+    }
+
     /// Takes the blocks back. The tokens stay known, so the sequence is computed anew, not lost;
     /// and its full blocks stay cached, so most of it will be found again.
-    fn preempt_youngest(&mut self, draft: &mut Draft) {
-        let id = self
-            .running
-            .pop()
-            .expect("the sequence that found no block is running");
+    fn give_way(&mut self, id: SequenceId) {
         let sequence = self.sequences.get_mut(&id).expect(IS_ADMITTED);
         sequence.computed = TokenCount(0);
-        self.pool.release(sequence.id);
-        self.waiting.push_front(id);
+        let place = sequence.place;
+        self.running.retain(|&it| it != id);
+        let earlier = |it: &SequenceId| self.sequences[it].place < place;
+        let at = self.waiting.partition_point(earlier);
+        self.waiting.insert(at, id);
+        self.pool.release(id);
         self.counters.preemptions += 1;
-        draft.plan.preempted.push(id);
+    }
+
+    /// Brings the blocks of a running sequence back to the tokens it still has. The last of them
+    /// is computed anew, as the next draw comes from it.
+    fn cut_back(&mut self, id: SequenceId) {
+        let sequence = self.sequences.get_mut(&id).expect(IS_ADMITTED);
+        let last = TokenCount(sequence.known().0 - 1);
+        sequence.computed = self.pool.truncate(id, sequence.computed.min(last));
+        let (known, is_one_behind) = (sequence.known(), sequence.is_one_behind());
+        if !is_one_behind && self.pool.grow(id, known).is_err() {
+            self.give_way(id);
+        }
     }
 }
 

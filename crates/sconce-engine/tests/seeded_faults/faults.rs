@@ -40,11 +40,11 @@ pub(crate) const FAULTS: &[Fault] = &[
         Expression("self.0", "[0; 32]"),
     ),
     fault(
-        "sealing begins a new chain with each block",
+        "each block begins a new chain",
         POOL,
-        Statements(
-            "table.tip = table.tip.child(tokens);",
-            "table.tip = BlockKey::root(&TenantId::shared()).child(tokens);",
+        Expression(
+            "self.keys.last().copied().unwrap_or(self.root)",
+            "self.root",
         ),
     ),
     fault(
@@ -96,7 +96,10 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "preemption keeps the blocks",
         SCHEDULER,
-        Statements("self.pool.release(sequence.id);", ""),
+        Statements(
+            "self.pool.release(id); self.counters.preemptions += 1;",
+            "self.counters.preemptions += 1;",
+        ),
     ),
     fault(
         "preemption forgets that nothing is computed any more",
@@ -107,14 +110,14 @@ pub(crate) const FAULTS: &[Fault] = &[
         "a preempted sequence goes to the back of the queue",
         SCHEDULER,
         Statements(
-            "self.waiting.push_front(id);",
+            "self.waiting.insert(at, id);",
             "self.waiting.push_back(id);",
         ),
     ),
     fault(
         "the oldest gives way",
         SCHEDULER,
-        Expression("self.running.pop()", "Some(self.running.remove(0))"),
+        Expression("self.running.last()", "self.running.first()"),
     ),
     fault(
         "somebody is let in as another gives way",
@@ -195,6 +198,73 @@ pub(crate) const FAULTS: &[Fault] = &[
             "for chunk in &plan.chunks { self.cancel(chunk.sequence); }",
             "",
         ),
+    ),
+    fault(
+        "going back keeps the blocks behind",
+        POOL,
+        Expression(
+            "if is_shared { full } else { partial }",
+            "table.blocks.len()",
+        ),
+    ),
+    fault(
+        "a block that was cut back is still found",
+        POOL,
+        Statements("self.forget(cut);", ""),
+    ),
+    fault(
+        "going back writes into a block that is shared",
+        POOL,
+        Expression(
+            "self.blocks[table.blocks[full].0 as usize].references > 1",
+            "false",
+        ),
+    ),
+    fault(
+        "blocks that were cut off still name those that come",
+        POOL,
+        Statements("table.keys.truncate(full);", ""),
+    ),
+    fault(
+        "going back draws from the token behind",
+        SCHEDULER,
+        Expression("sequence.known().0 - 1", "sequence.known().0"),
+    ),
+    fault(
+        "a prompt can be taken back",
+        SCHEDULER,
+        Expression("position < prompt", "false"),
+    ),
+    fault(
+        "whoever goes back and finds no block does not give way",
+        SCHEDULER,
+        Expression(
+            "!is_one_behind && self.pool.grow(id, known).is_err()",
+            "false",
+        ),
+    ),
+    fault(
+        "going back does not forget",
+        SCHEDULER,
+        Statements("sequence.tokens.truncate(position.0 as usize);", ""),
+    ),
+    fault(
+        "going back is not told",
+        ENGINE,
+        Statements(
+            "self.untold.push(Event::Rewound { sequence: id, position, });",
+            "",
+        ),
+    ),
+    fault(
+        "whoever has left is told that it went back",
+        ENGINE,
+        Statements("self.untold.retain(|it| it.sequence() != id);", ""),
+    ),
+    fault(
+        "going back keeps drawing as before",
+        ENGINE,
+        Statements("rules.sampling = sampling;", ""),
     ),
     fault(
         "a stop token is told",

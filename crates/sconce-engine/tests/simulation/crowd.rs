@@ -1,6 +1,6 @@
 //! Who has asked for what, what each must hear, and what each has heard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use sconce_domain::{BlockSize, FinishReason, Sampling, SequenceId, TenantId, TokenCount, TokenId};
@@ -12,17 +12,28 @@ pub(crate) const VOCABULARY: u32 = 40;
 pub(crate) const POISON: TokenId = TokenId(VOCABULARY);
 
 /// One sequence as its client sees it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Member {
     tenant: TenantId,
     place: usize,
     prompt_length: usize,
-    /// Everything that is known of it: the prompt, then what was heard.
+    rules: Rules,
+    /// Everything that is known of it: the prompt, then what was heard and stands.
     tokens: Vec<TokenId>,
+    /// Where it was taken back to and has not heard so yet.
+    rewinds: VecDeque<TokenCount>,
     /// What it says when it runs alone, the prompt before it.
     solo: Vec<TokenId>,
     solo_reason: FinishReason,
     has_started: bool,
+}
+
+/// How a sequence draws and when it ends.
+#[derive(Debug, Clone)]
+struct Rules {
+    sampling: Sampling,
+    stop_tokens: Arc<[TokenId]>,
+    generated_max: u32,
 }
 
 /// All sequences, those that have ended too: others may share their prefixes.
@@ -38,12 +49,19 @@ pub(crate) struct Crowd {
 
 impl Member {
     fn new(new: &NewSequence, place: usize) -> Self {
-        let (solo, solo_reason) = run_alone(new);
+        let rules = Rules {
+            sampling: new.sampling.clone(),
+            stop_tokens: Arc::clone(&new.stop_tokens),
+            generated_max: new.generated_max.0,
+        };
+        let (solo, solo_reason) = rules.run_alone(&new.prompt, &[]);
         Self {
             tenant: new.tenant.clone(),
             place,
             prompt_length: new.prompt.len(),
+            rules,
             tokens: new.prompt.clone(),
+            rewinds: VecDeque::new(),
             solo,
             solo_reason,
             has_started: false,
@@ -54,8 +72,25 @@ impl Member {
         &self.tokens
     }
 
+    /// Positions that it can be taken back to.
+    pub(crate) fn positions(&self) -> (u32, u32) {
+        (self.prompt_length as u32, self.tokens.len() as u32)
+    }
+
+    fn rewind(&mut self, position: TokenCount, sampling: Option<Sampling>) {
+        self.tokens.truncate(position.0 as usize);
+        self.rewinds.push_back(position);
+        self.rules.sampling = sampling.unwrap_or(self.rules.sampling.clone());
+        let (prompt, generated) = self.tokens.split_at(self.prompt_length);
+        (self.solo, self.solo_reason) = self.rules.run_alone(prompt, generated);
+    }
+
     fn hear(&mut self, token: TokenId) {
         assert!(self.has_started, "it speaks before it has started");
+        assert!(
+            self.rewinds.is_empty(),
+            "it goes on and was not told from where"
+        );
         self.tokens.push(token);
         assert!(
             self.solo.starts_with(&self.tokens),
@@ -90,6 +125,18 @@ impl Crowd {
         self.gone.extend(self.live.remove(&id));
     }
 
+    /// What it has said so far may stay cached, so others may still find it.
+    pub(crate) fn rewind(&mut self, id: SequenceId, to: TokenCount, sampling: Option<Sampling>) {
+        let before = self.member(id).clone();
+        self.gone.push(before);
+        self.member(id).rewind(to, sampling);
+    }
+
+    pub(crate) fn check_that_rewinds_are_told(&self) {
+        let told = self.live.values().all(|it| it.rewinds.is_empty());
+        assert!(told, "somebody was taken back and not told so");
+    }
+
     pub(crate) fn live(&self) -> impl Iterator<Item = SequenceId> {
         self.live.keys().copied()
     }
@@ -118,6 +165,10 @@ impl Crowd {
                 assert!(!step_failed, "a step that fails has drawn nothing");
                 self.member(*sequence).hear(draw.token);
             }
+            Event::Rewound { sequence, position } => {
+                let expected = self.member(*sequence).rewinds.pop_front();
+                assert_eq!(expected, Some(*position), "{sequence} goes back elsewhere");
+            }
             Event::Ended { sequence, reason } => {
                 self.member(*sequence).check_end(*reason, step_failed);
                 self.leave(*sequence);
@@ -125,7 +176,7 @@ impl Crowd {
         }
     }
 
-    fn member(&mut self, id: SequenceId) -> &mut Member {
+    pub(crate) fn member(&mut self, id: SequenceId) -> &mut Member {
         self.live
             .get_mut(&id)
             .unwrap_or_else(|| panic!("{id} is gone and still speaks"))
@@ -170,29 +221,31 @@ fn common_prefix(one: &[TokenId], other: &[TokenId]) -> usize {
         .count()
 }
 
-/// The prompt and the whole answer of a sequence that has the device to itself, and why it ends.
-fn run_alone(new: &NewSequence) -> (Vec<TokenId>, FinishReason) {
-    let mut generated = Vec::new();
-    loop {
-        let (prompt, sampling) = (&new.prompt[..], &new.sampling);
-        let request = DrawRequest {
-            sampling,
-            prompt,
-            generated: &generated,
-        };
-        let token = fake::draw(&request, VOCABULARY).token;
-        let is_stop = new.stop_tokens.contains(&token);
-        if !is_stop {
-            generated.push(token);
-        }
-        let is_full = generated.len() == new.generated_max.0 as usize;
-        if is_stop || is_full {
-            let reason = if is_stop {
-                FinishReason::Stop
-            } else {
-                FinishReason::Length
+impl Rules {
+    /// The prompt and the whole answer of a sequence that has the device to itself and has
+    /// `generated` already, and why it ends.
+    fn run_alone(&self, prompt: &[TokenId], generated: &[TokenId]) -> (Vec<TokenId>, FinishReason) {
+        let mut generated = generated.to_vec();
+        loop {
+            let request = DrawRequest {
+                sampling: &self.sampling,
+                prompt,
+                generated: &generated,
             };
-            return ([prompt, &generated].concat(), reason);
+            let token = fake::draw(&request, VOCABULARY).token;
+            let is_stop = self.stop_tokens.contains(&token);
+            if !is_stop {
+                generated.push(token);
+            }
+            let is_full = generated.len() >= self.generated_max as usize;
+            if is_stop || is_full {
+                let reason = if is_stop {
+                    FinishReason::Stop
+                } else {
+                    FinishReason::Length
+                };
+                return ([prompt, &generated].concat(), reason);
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use sconce_domain::{BlockCount, BlockSize, SequenceId, TenantId, TokenCount, TokenId};
 use sconce_engine::fake::FakeExecutor;
-use sconce_engine::{AdmitError, Command, Engine, EngineLimits, Event, NewSequence};
+use sconce_engine::{Command, Engine, EngineLimits, Event, NewSequence, SchedulerError};
 
 use crate::crowd::{VOCABULARY, sequence};
 use crate::watch::{Notes, Watched, watch};
@@ -30,6 +30,14 @@ pub(crate) const ALL: &[Scenario] = &[
     (
         "a stream goes on while a long prompt is computed",
         a_long_prompt,
+    ),
+    (
+        "an answer taken back goes on from there and gives its blocks back",
+        taken_back,
+    ),
+    (
+        "a block that is shared is not written when one is taken back",
+        taken_back_from_a_shared_block,
     ),
     (
         "what cannot be started is refused and changes nothing",
@@ -249,6 +257,77 @@ fn a_long_prompt() {
     bench.finish();
 }
 
+fn rewind(sequence: u64, position: u32) -> Command {
+    Command::Rewind {
+        sequence: SequenceId(sequence),
+        position: TokenCount(position),
+        sampling: None,
+    }
+}
+
+fn drawn(events: &[Event]) -> Vec<TokenId> {
+    let draws = events.iter().filter_map(|event| match event {
+        Event::Token { draw, .. } => Some(draw.token),
+        _ => None,
+    });
+    draws.collect()
+}
+
+fn taken_back() {
+    let mut bench = Bench::new(64, 64);
+    bench.start(sequence(1, prompt(0, 6), 20));
+    let told: Vec<Event> = (0..10).flat_map(|_| bench.step().1).collect();
+    let before = drawn(&told);
+    assert_eq!((before.len(), bench.referenced()), (10, 4));
+    bench.engine.apply(rewind(1, 10)).expect("it has sixteen");
+    assert_eq!(bench.referenced(), 3, "its last block is free at once");
+    let (chunks, told) = bench.step();
+    assert_eq!(
+        chunks,
+        [1],
+        "only the last token that stays is computed anew"
+    );
+    let (sequence, position) = (SequenceId(1), TokenCount(10));
+    assert_eq!(told[0], Event::Rewound { sequence, position });
+    assert_eq!(drawn(&told), before[4..5], "the same rules draw the same");
+    let refuse = |engine: &mut Engine<Watched>, command| engine.apply(command).err();
+    let into_prompt = SchedulerError::RewindIntoPrompt {
+        sequence,
+        position: TokenCount(5),
+        prompt: TokenCount(6),
+    };
+    assert_eq!(refuse(&mut bench.engine, rewind(1, 5)), Some(into_prompt));
+    let beyond = SchedulerError::RewindBeyondEnd {
+        sequence,
+        position: TokenCount(12),
+        known: TokenCount(11),
+    };
+    assert_eq!(refuse(&mut bench.engine, rewind(1, 12)), Some(beyond));
+    let (computed, told) = bench.finish();
+    assert_eq!((computed, told.len()), (15, 15 + 1), "nobody noticed");
+    let not_here = SchedulerError::NotHere { sequence };
+    assert_eq!(refuse(&mut bench.engine, rewind(1, 10)), Some(not_here));
+}
+
+/// The second has the first one's answer in its prompt and so shares the block that is cut.
+fn taken_back_from_a_shared_block() {
+    let mut bench = Bench::new(64, 64);
+    bench.start(sequence(1, prompt(0, 6), 20));
+    let told: Vec<Event> = (0..7).flat_map(|_| bench.step().1).collect();
+    let both = [prompt(0, 6), drawn(&told)].concat();
+    bench.start(sequence(2, both, 9));
+    bench.step();
+    assert_eq!(bench.referenced(), 3 + 1 + 1, "three blocks are shared");
+    bench.engine.apply(rewind(1, 11)).expect("it has fourteen");
+    assert_eq!(bench.referenced(), 3 + 1 + 1, "one given back, one taken");
+    assert_eq!(
+        bench.step().0,
+        [1, 3],
+        "its part of the shared block is computed anew"
+    );
+    bench.finish();
+}
+
 fn refusals() {
     let mut bench = Bench::new(4, 16);
     assert_eq!(bench.engine.sequence_tokens_max(), TokenCount(17));
@@ -275,13 +354,13 @@ fn refusals() {
     );
     assert_eq!(
         refuse(sequence(2, vec![], 8)),
-        Some(AdmitError::EmptyPrompt { sequence: id })
+        Some(SchedulerError::EmptyPrompt { sequence: id })
     );
     assert_eq!(
         refuse(sequence(2, prompt(0, 1), 0)),
-        Some(AdmitError::NothingAsked { sequence: id })
+        Some(SchedulerError::NothingAsked { sequence: id })
     );
-    let duplicate = Some(AdmitError::DuplicateId {
+    let duplicate = Some(SchedulerError::DuplicateId {
         sequence: SequenceId(1),
     });
     assert_eq!(refuse(sequence(1, prompt(0, 1), 1)), duplicate);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sconce_domain::{BlockSize, FinishReason, SequenceId, TenantId, TokenCount, TokenId};
+use sconce_domain::{BlockSize, FinishReason, Sampling, SequenceId, TenantId, TokenCount, TokenId};
 use sconce_engine::fake::FakeExecutor;
 use sconce_engine::{Command, Engine, EngineLimits, EngineStatus, Event, NewSequence};
 
@@ -23,6 +23,7 @@ const STEPS_MAX: u32 = 30_000;
 pub(crate) struct Seen {
     sequences: u64,
     cancelled: u64,
+    rewound: u64,
     refused: u64,
     preempted: u64,
     hit_tokens: u64,
@@ -51,6 +52,7 @@ pub(crate) fn simulate(seed: u64) -> Seen {
         if !arrivals_are_over {
             world.arrive();
         }
+        world.rewind();
         world.leave();
         world.step();
         if arrivals_are_over && world.engine.is_idle() {
@@ -120,9 +122,16 @@ impl World {
         let mut new = sequence(id, prompt, generated_max);
         new.tenant = TenantId(Arc::from(*self.dice.pick(&["ada", "grace"])));
         new.stop_tokens = Arc::from([TokenId(7), TokenId(11)]);
-        new.sampling.temperature = *self.dice.pick(&[0.0, 1.0]);
-        new.sampling.seed = u64::from(self.dice.below(3));
+        new.sampling = self.random_sampling();
         new
+    }
+
+    fn random_sampling(&mut self) -> Sampling {
+        Sampling {
+            temperature: *self.dice.pick(&[0.0, 1.0]),
+            seed: u64::from(self.dice.below(3)),
+            ..Sampling::greedy()
+        }
     }
 
     /// Begins like others do: with a stem that all tenants know, or with all that an earlier
@@ -173,6 +182,33 @@ impl World {
         self.check_that_nothing_is_lost();
     }
 
+    /// Takes some back to where they have been, and asks for the impossible too.
+    fn rewind(&mut self) {
+        let live: Vec<SequenceId> = self.crowd.live().collect();
+        for id in live {
+            if !self.dice.chance(2) {
+                continue;
+            }
+            let (least, most) = self.crowd.member(id).positions();
+            let position = TokenCount(self.dice.between(least - 1, most + 1));
+            let sampling = self.dice.chance(70).then(|| self.random_sampling());
+            let (sequence, drawn) = (id, sampling.clone());
+            let rewound = self.engine.apply(Command::Rewind {
+                sequence,
+                position,
+                sampling,
+            });
+            let is_possible = (least..=most).contains(&position.0);
+            assert_eq!(rewound.is_ok(), is_possible, "{id}: {rewound:?}");
+            if is_possible {
+                self.crowd.rewind(id, position, drawn);
+                self.decoding.remove(&id);
+                self.seen.rewound += u64::from(position.0 < most);
+            }
+            self.check_that_nothing_is_lost();
+        }
+    }
+
     fn step(&mut self) {
         self.notes.borrow_mut().clear();
         let was_idle = self.engine.is_idle();
@@ -189,6 +225,7 @@ impl World {
                 .hear(event, self.limits.block_size, stepped.failure.is_some());
             self.seen.count(event);
         }
+        self.crowd.check_that_rewinds_are_told();
         self.check_that_no_stream_stutters(before, &stepped.events);
         self.check_that_nothing_is_lost();
     }
@@ -286,6 +323,7 @@ impl Seen {
     pub(crate) fn add(&mut self, other: Self) {
         self.sequences += other.sequences;
         self.cancelled += other.cancelled;
+        self.rewound += other.rewound;
         self.refused += other.refused;
         self.preempted += other.preempted;
         self.hit_tokens += other.hit_tokens;
@@ -298,6 +336,7 @@ impl Seen {
         let Self {
             sequences,
             cancelled,
+            rewound,
             refused,
             preempted,
             hit_tokens,
@@ -309,9 +348,11 @@ impl Seen {
             failed,
             ..
         } = *self;
-        let rarest = [cancelled, preempted, hit_tokens, stopped, filled, failed]
-            .into_iter()
-            .min();
+        let rarest = [
+            cancelled, rewound, preempted, hit_tokens, stopped, filled, failed,
+        ]
+        .into_iter()
+        .min();
         assert!(
             rarest > Some(sequences / 100) && refused > 10,
             "too little happens: {self:?}"
@@ -322,14 +363,14 @@ impl Seen {
 fn token_of(event: &Event) -> Option<SequenceId> {
     match event {
         Event::Token { sequence, .. } => Some(*sequence),
-        Event::Started { .. } | Event::Ended { .. } => None,
+        Event::Started { .. } | Event::Rewound { .. } | Event::Ended { .. } => None,
     }
 }
 
 fn end_of(event: &Event) -> Option<SequenceId> {
     match event {
         Event::Ended { sequence, .. } => Some(*sequence),
-        Event::Started { .. } | Event::Token { .. } => None,
+        Event::Started { .. } | Event::Rewound { .. } | Event::Token { .. } => None,
     }
 }
 

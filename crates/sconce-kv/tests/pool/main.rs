@@ -23,6 +23,12 @@ enum Operation {
         sequence: u64,
         tokens: usize,
     },
+    /// Forgets all but a share of what is computed, and goes on otherwise.
+    Truncate {
+        sequence: u64,
+        percent: usize,
+        rest: Vec<TokenId>,
+    },
     Release {
         sequence: u64,
     },
@@ -33,13 +39,22 @@ fn operation() -> impl Strategy<Value = Operation> {
     let tokens = prop::collection::vec((0..2_u32).prop_map(TokenId), 1..14);
     let tenant = prop::sample::select(&["ada", "grace"][..]);
     prop_oneof![
-        (0..5_u64, tenant, tokens).prop_map(|(sequence, tenant, tokens)| Operation::Adopt {
-            sequence,
-            tenant,
-            tokens
+        (0..5_u64, tenant, tokens.clone()).prop_map(|(sequence, tenant, tokens)| {
+            Operation::Adopt {
+                sequence,
+                tenant,
+                tokens,
+            }
         }),
         (0..5_u64, 1..6_usize)
             .prop_map(|(sequence, tokens)| Operation::Compute { sequence, tokens }),
+        (0..5_u64, 0..=100_usize, tokens).prop_map(|(sequence, percent, rest)| {
+            Operation::Truncate {
+                sequence,
+                percent,
+                rest,
+            }
+        }),
         (0..5_u64).prop_map(|sequence| Operation::Release { sequence }),
     ]
 }
@@ -75,6 +90,11 @@ impl Pair {
                 self.adopt(sequence, tenant, tokens);
             }
             Operation::Compute { sequence, tokens } => self.compute(sequence, tokens),
+            Operation::Truncate {
+                sequence,
+                percent,
+                rest,
+            } => self.truncate(sequence, percent, &rest),
             Operation::Release { sequence } => self.release(sequence),
         }
         self.pool.check_invariants();
@@ -133,6 +153,25 @@ impl Pair {
         *computed = end;
         self.pool.seal(SequenceId(sequence), &known[..end]);
         self.naive.seal(sequence, &known[..end]);
+    }
+
+    fn truncate(&mut self, sequence: u64, percent: usize, rest: &[TokenId]) {
+        let Some((_, known, computed)) = self.open.get_mut(&sequence) else {
+            return;
+        };
+        let kept = *computed * percent / 100;
+        known.truncate(kept);
+        known.extend(rest);
+        let cut = self
+            .pool
+            .truncate(SequenceId(sequence), TokenCount(kept as u32));
+        *computed = cut.0 as usize;
+        assert_eq!(
+            *computed,
+            self.naive.truncate(sequence, kept),
+            "tokens kept"
+        );
+        assert!(*computed <= kept, "nothing comes back");
     }
 
     fn release(&mut self, sequence: u64) {

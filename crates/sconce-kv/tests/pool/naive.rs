@@ -86,11 +86,38 @@ impl NaivePool {
         }
     }
 
-    pub(crate) fn release(&mut self, id: u64) {
-        let Some(table) = self.tables.remove(&id) else {
-            return;
+    /// How many of the `kept` tokens are still there.
+    pub(crate) fn truncate(&mut self, id: u64, kept: usize) -> usize {
+        let full = kept / self.block_tokens;
+        let cut = self.tables[&id].blocks.get(full).cloned().flatten();
+        let sharing = |content: &Content| {
+            let tables = self.tables.values().flat_map(|it| &it.blocks);
+            tables.flatten().filter(|it| *it == content).count()
         };
-        for content in table.blocks.into_iter().rev().flatten() {
+        let is_shared = cut.as_ref().is_some_and(|it| sharing(it) > 1);
+        let held = if is_shared {
+            full
+        } else {
+            kept.div_ceil(self.block_tokens)
+        };
+        let table = self.table(id);
+        table.sealed = table.sealed.min(full);
+        let dropped = table.blocks.split_off(held);
+        if let Some(content) = table.blocks.get_mut(full).and_then(Option::take) {
+            self.cached.remove(&content);
+        }
+        self.give_back(dropped);
+        kept.min(held * self.block_tokens)
+    }
+
+    pub(crate) fn release(&mut self, id: u64) {
+        if let Some(table) = self.tables.remove(&id) {
+            self.give_back(table.blocks);
+        }
+    }
+
+    fn give_back(&mut self, blocks: Vec<Option<Content>>) {
+        for content in blocks.into_iter().rev().flatten() {
             self.clock += 1;
             if !self.held().contains(&content) {
                 self.cached.insert(content, self.clock);
