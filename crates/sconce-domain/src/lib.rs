@@ -3,11 +3,13 @@
 mod ids;
 mod message;
 mod outcome;
+mod precedence;
 mod sampling;
 mod units;
 
 pub use ids::{BlockId, RequestId, SequenceId, TenantId, TokenId};
 pub use message::{Message, Role};
 pub use outcome::{Draw, FinishReason, TokenLogprob, TokenLogprobs, Usage};
+pub use precedence::{Priority, Weight};
 pub use sampling::{Penalties, Sampling, Truncation};
 pub use units::{BlockCount, BlockSize, TokenCount};

@@ -74,6 +74,8 @@ pub struct EngineStatus {
     pub admitted_total: u64,
     /// Times a sequence gave its blocks back to be computed anew.
     pub preemptions_total: u64,
+    /// Those of them that were made for a sequence with a better claim.
+    pub displacements_total: u64,
     /// Prompt tokens looked up in the cache, once for each sequence.
     pub prefix_queried_tokens_total: u64,
     /// Those of them that were found.
@@ -185,6 +187,7 @@ impl<E: Executor> Engine<E> {
             blocks_cached: pool.cached().0,
             admitted_total: counters.admitted,
             preemptions_total: counters.preemptions,
+            displacements_total: counters.displacements,
             prefix_queried_tokens_total: counters.prefix_queried_tokens,
             prefix_hit_tokens_total: counters.prefix_hit_tokens,
             steps_total: self.steps,
@@ -210,6 +213,8 @@ impl<E: Executor> Engine<E> {
         let NewSequence {
             id,
             tenant,
+            weight,
+            priority,
             prompt,
             sampling,
             generated_max,
@@ -218,6 +223,8 @@ impl<E: Executor> Engine<E> {
         self.scheduler.admit(Arrival {
             id,
             tenant,
+            weight,
+            priority,
             prompt,
             generated_max,
         })?;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use sconce_domain::{Draw, FinishReason, Sampling, SequenceId, TenantId, TokenCount, TokenId};
+use sconce_domain::{
+    Draw, FinishReason, Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId, Weight,
+};
 
 /// A wish from outside. Commands apply between steps, never within one.
 #[derive(Debug)]
@@ -27,8 +29,12 @@ pub enum Command {
 pub struct NewSequence {
     /// Its name, never used before.
     pub id: SequenceId,
-    /// Whose cached prefixes it may share.
+    /// Whose cached prefixes it may share, and with whose sequences it shares what they are owed.
     pub tenant: TenantId,
+    /// What its tenant is owed beside others from here on.
+    pub weight: Weight,
+    /// Sequences of a lower one go first, and take places from those of a higher one.
+    pub priority: Priority,
     /// The tokens to continue; never empty.
     pub prompt: Vec<TokenId>,
     /// How to draw.

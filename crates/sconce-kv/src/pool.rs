@@ -78,12 +78,7 @@ impl BlockPool {
             root: BlockKey::root(tenant),
             keys: Vec::new(),
         };
-        let adoptable = known.len().saturating_sub(1) / self.block_tokens();
-        for tokens in known.chunks_exact(self.block_tokens()).take(adoptable) {
-            let key = table.tip().child(tokens);
-            let Some(&block) = self.cached.get(&key) else {
-                break;
-            };
+        for (key, block) in self.cached_prefix(tenant, known) {
             self.reference(block);
             table.blocks.push(block);
             table.keys.push(key);
@@ -92,6 +87,16 @@ impl BlockPool {
         let earlier = self.tables.insert(sequence, table);
         assert!(earlier.is_none(), "{sequence} has a table already");
         adopted
+    }
+
+    /// Whether a sequence without a table could have the blocks of all its `known` tokens now.
+    #[must_use]
+    pub fn fits(&self, tenant: &TenantId, known: &[TokenId]) -> bool {
+        let prefix = self.cached_prefix(tenant, known);
+        let in_use = |id: &BlockId| self.blocks[id.0 as usize].references > 0;
+        let shared = prefix.iter().filter(|(_, id)| in_use(id)).count() as u32;
+        let all = self.size.blocks_for(TokenCount(known.len() as u32));
+        BlockCount(all.0 - shared) <= self.free()
     }
 
     /// Gives `sequence` the blocks that `tokens` tokens need. On error nothing has changed.
@@ -301,6 +306,21 @@ impl BlockPool {
             self.cached.len(),
             "a block has a name that the cache does not know"
         );
+    }
+
+    /// The longest run of cached blocks that `known` begins with and that leaves one token over.
+    fn cached_prefix(&self, tenant: &TenantId, known: &[TokenId]) -> Vec<(BlockKey, BlockId)> {
+        let adoptable = known.len().saturating_sub(1) / self.block_tokens();
+        let mut found = Vec::new();
+        let mut tip = BlockKey::root(tenant);
+        for tokens in known.chunks_exact(self.block_tokens()).take(adoptable) {
+            tip = tip.child(tokens);
+            let Some(&block) = self.cached.get(&tip) else {
+                break;
+            };
+            found.push((tip, block));
+        }
+        found
     }
 
     fn block_tokens(&self) -> usize {

@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use sconce_domain::{Sampling, SequenceId, TenantId, TokenCount, TokenId};
+use sconce_domain::{Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId, Weight};
 use sconce_engine::{EngineStatus, NewSequence};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -54,6 +54,7 @@ pub(crate) struct Board {
 pub(crate) struct Submission {
     pub(crate) prompt: Vec<TokenId>,
     pub(crate) sampling: Sampling,
+    pub(crate) priority: Priority,
     pub(crate) generated_max: TokenCount,
     pub(crate) stop_tokens: Arc<[TokenId]>,
     /// When the client's request arrived; the first token is measured from here.
@@ -83,6 +84,8 @@ impl EngineHandle {
         let sequence = NewSequence {
             id,
             tenant: TenantId::shared(),
+            weight: Weight::default(),
+            priority: submission.priority,
             prompt: submission.prompt,
             sampling: submission.sampling,
             generated_max: submission.generated_max,

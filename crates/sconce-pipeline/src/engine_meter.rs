@@ -21,6 +21,7 @@ pub(crate) struct EngineMeter {
     blocks_referenced: Gauge,
     blocks_total: Gauge,
     preemptions: IntCounter,
+    displacements: IntCounter,
     prefix_queries: IntCounter,
     prefix_hits: IntCounter,
     step_tokens: Histogram,
@@ -31,6 +32,7 @@ pub(crate) struct EngineMeter {
 struct Seen {
     steps: u64,
     preemptions: u64,
+    displacements: u64,
     prefix_queries: u64,
     prefix_hits: u64,
 }
@@ -55,7 +57,11 @@ impl EngineMeter {
             blocks_total: make.gauge("sconce_kv_blocks_total", "KV blocks of the engine."),
             preemptions: make.counter(
                 "vllm:num_preemptions_total",
-                "Sequences put back for lack of blocks.",
+                "Sequences put back, to be computed anew.",
+            ),
+            displacements: make.counter(
+                "sconce_displacements_total",
+                "Sequences put back for a more urgent one or for another tenant's.",
             ),
             prefix_queries: make.counter(
                 "vllm:prefix_cache_queries_total",
@@ -81,6 +87,11 @@ impl EngineMeter {
             &self.preemptions,
             &mut seen.preemptions,
             status.preemptions_total,
+        );
+        advance(
+            &self.displacements,
+            &mut seen.displacements,
+            status.displacements_total,
         );
         advance(
             &self.prefix_queries,

@@ -201,6 +201,7 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
                 seed: seed_of_answer(seed, index),
                 logprobs: options.logprobs,
             },
+            priority: options.priority,
             generated_max,
             stop_tokens: Arc::clone(&stop_tokens),
             arrived: record.arrived(),

@@ -1,6 +1,6 @@
 //! What a client asks for, free of any wire format.
 
-use sconce_domain::{Message, Penalties, RequestId, TokenCount, TokenId, Truncation};
+use sconce_domain::{Message, Penalties, Priority, RequestId, TokenCount, TokenId, Truncation};
 
 /// One request for one or more answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +53,8 @@ pub struct AnswerOptions {
     pub logprobs: Option<u8>,
     /// Texts that end an answer and are not part of it.
     pub stop: Vec<String>,
+    /// How urgent it is.
+    pub priority: Priority,
     /// Whom the client says it asks for; goes into the record.
     pub user: Option<String>,
 }
@@ -68,6 +70,7 @@ impl Default for AnswerOptions {
             seed: None,
             logprobs: None,
             stop: Vec::new(),
+            priority: Priority::default(),
             user: None,
         }
     }

@@ -1,23 +1,23 @@
-//! Plans steps and books what became of them.
+//! Holds the sequences, applies what befalls them and books what became of a step.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use sconce_domain::{BlockCount, BlockId, SequenceId, TokenCount};
 use sconce_kv::BlockPool;
 
+use crate::queue::FairQueue;
 use crate::{Arrival, Chunk, Outcome, SchedulerError, Sequence, StepLimits, StepPlan};
 
 /// Decides which tokens run next. Owns the blocks and every known token.
 #[derive(Debug)]
 pub struct Scheduler {
-    limits: StepLimits,
-    pool: BlockPool,
-    sequences: BTreeMap<SequenceId, Sequence>,
-    /// In order of arrival.
-    waiting: VecDeque<SequenceId>,
-    /// In order of arrival: the last one gives way first.
-    running: Vec<SequenceId>,
-    counters: Counters,
+    pub(crate) limits: StepLimits,
+    pub(crate) pool: BlockPool,
+    pub(crate) sequences: BTreeMap<SequenceId, Sequence>,
+    pub(crate) queue: FairQueue,
+    /// The most urgent first, and of those the oldest: the last one gives way first.
+    pub(crate) running: Vec<SequenceId>,
+    pub(crate) counters: Counters,
 }
 
 /// What has happened since the start. Only grows.
@@ -27,16 +27,12 @@ pub struct Counters {
     pub admitted: u64,
     /// Times a sequence gave its blocks back to be computed anew.
     pub preemptions: u64,
+    /// Those of them that were made for a sequence with a better claim.
+    pub displacements: u64,
     /// Prompt tokens looked up in the cache, once for each sequence.
     pub prefix_queried_tokens: u64,
     /// Those of them that were found.
     pub prefix_hit_tokens: u64,
-}
-
-/// A plan in the making, and the tokens it may still take.
-struct Draft {
-    plan: StepPlan,
-    budget: TokenCount,
 }
 
 impl Scheduler {
@@ -55,13 +51,13 @@ impl Scheduler {
             limits,
             pool,
             sequences: BTreeMap::new(),
-            waiting: VecDeque::new(),
+            queue: FairQueue::default(),
             running: Vec::new(),
             counters: Counters::default(),
         }
     }
 
-    /// Puts a sequence at the end of the queue.
+    /// Puts a sequence at the end of its tenant's queue.
     ///
     /// # Errors
     /// If it could never end, or is malformed: see [`SchedulerError`]. Nothing has changed then.
@@ -77,17 +73,17 @@ impl Scheduler {
             return Err(SchedulerError::DuplicateId { sequence });
         }
         self.check_that_it_fits(&arrival)?;
-        self.sequences
-            .insert(sequence, Sequence::new(arrival, self.counters.admitted));
-        self.waiting.push_back(sequence);
+        let admitted = Sequence::new(arrival, self.counters.admitted);
+        self.queue.join(&admitted);
+        self.sequences.insert(sequence, admitted);
         self.counters.admitted += 1;
         Ok(())
     }
 
     /// Forgets a sequence and frees its blocks. Unknown ones are left alone.
     pub fn cancel(&mut self, id: SequenceId) {
-        if self.sequences.remove(&id).is_some() {
-            self.waiting.retain(|&it| it != id);
+        if let Some(sequence) = self.sequences.remove(&id) {
+            self.queue.leave(&sequence);
             self.running.retain(|&it| it != id);
             self.pool.release(id);
         }
@@ -128,21 +124,6 @@ impl Scheduler {
             self.cut_back(id);
         }
         Ok(())
-    }
-
-    /// Chooses the tokens of the next step and takes the blocks they need. Empty only when idle.
-    pub fn plan(&mut self) -> StepPlan {
-        let mut draft = Draft {
-            plan: StepPlan::default(),
-            budget: self.limits.step_tokens_max,
-        };
-        self.plan_those_one_behind(&mut draft);
-        self.plan_those_further_behind(&mut draft);
-        let pool_is_tight = !draft.plan.preempted.is_empty();
-        if !pool_is_tight {
-            self.plan_waiting(&mut draft);
-        }
-        draft.plan
     }
 
     /// Books a step that was computed.
@@ -223,7 +204,7 @@ impl Scheduler {
     /// Sequences that wait for a place.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.queue.len()
     }
 
     /// Whether there is nothing to compute.
@@ -248,21 +229,19 @@ impl Scheduler {
             self.running.iter().copied().collect(),
             "those who run hold blocks"
         );
-        let queue: Vec<&Sequence> = self
-            .running
-            .iter()
-            .chain(&self.waiting)
-            .map(|id| &self.sequences[id])
+        let running = self.running.iter().copied();
+        let all: Vec<&Sequence> = running
+            .chain(self.queue.iter())
+            .map(|id| &self.sequences[&id])
             .collect();
-        assert_eq!(queue.len(), self.sequences.len(), "a sequence is lost");
-        let (running, waiting) = queue.split_at(self.running.len());
-        for order in [running, waiting] {
-            assert!(
-                order.is_sorted_by_key(|it| it.place),
-                "the order of arrival is lost"
-            );
-        }
-        for sequence in queue {
+        assert_eq!(all.len(), self.sequences.len(), "a sequence is lost");
+        let (running, _) = all.split_at(self.running.len());
+        assert!(
+            running.is_sorted_by_key(|it| it.rank()),
+            "the order of those who run is lost"
+        );
+        self.queue.check_invariants(running);
+        for sequence in all {
             let id = sequence.id;
             assert!(
                 sequence.computed < sequence.known(),
@@ -302,115 +281,13 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Oldest first. Where blocks run out the youngest gives way, which is not planned yet: it
-    /// comes after this one, or is this one.
-    fn plan_those_one_behind(&mut self, draft: &mut Draft) {
-        let mut next = 0;
-        while next < self.running.len() && draft.budget.0 > 0 {
-            let sequence = &self.sequences[&self.running[next]];
-            if !sequence.is_one_behind() {
-                next += 1;
-            } else if self.pool.grow(sequence.id, sequence.known()).is_ok() {
-                draft.add(sequence);
-                next += 1;
-            } else {
-                self.preempt_youngest(draft);
-            }
-        }
-    }
-
-    fn plan_those_further_behind(&mut self, draft: &mut Draft) {
-        for id in &self.running {
-            let sequence = &self.sequences[id];
-            if draft.budget.0 > 0 && !sequence.is_one_behind() {
-                draft.add(sequence);
-            }
-        }
-    }
-
-    fn plan_waiting(&mut self, draft: &mut Draft) {
-        while draft.budget.0 > 0 && self.running.len() < self.limits.running_max as usize {
-            let Some(&id) = self.waiting.front() else {
-                return;
-            };
-            let Some(cached) = self.take_blocks(id, &draft.plan) else {
-                return;
-            };
-            self.waiting.pop_front();
-            let place = self.sequences[&id].place;
-            let earlier = |it: &SequenceId| self.sequences[it].place < place;
-            let at = self.running.partition_point(earlier);
-            self.running.insert(at, id);
-            self.start(id, cached, draft);
-        }
-    }
-
-    fn start(&mut self, id: SequenceId, cached: TokenCount, draft: &mut Draft) {
-        let sequence = self.sequences.get_mut(&id).expect(IS_ADMITTED);
-        sequence.computed = cached;
-        if !sequence.has_started {
-            sequence.has_started = true;
-            self.counters.prefix_queried_tokens += sequence.prompt_length as u64;
-            self.counters.prefix_hit_tokens += u64::from(cached.0);
-            draft.plan.started.push((id, cached));
-        }
-        draft.add(sequence);
-    }
-
-    /// Takes the cached prefix and a block for everything else that is known, or nothing.
-    fn take_blocks(&mut self, id: SequenceId, plan: &StepPlan) -> Option<TokenCount> {
-        let sequence = &self.sequences[&id];
-        let cached = self.pool.adopt(id, &sequence.tenant, &sequence.tokens);
-        if self.is_about_to_be_cached(sequence, cached, plan)
-            || self.pool.grow(id, sequence.known()).is_err()
-        {
-            self.pool.release(id);
-            return None;
-        }
-        Some(cached)
-    }
-
-    /// Whether this very step computes the block that `sequence` would begin with. Then waiting
-    /// one step is cheaper than computing it twice, as with several answers to one prompt.
-    fn is_about_to_be_cached(
-        &self,
-        sequence: &Sequence,
-        cached: TokenCount,
-        plan: &StepPlan,
-    ) -> bool {
-        let end = TokenCount(cached.0 + self.pool.block_size().tokens().0);
-        let Some(prefix) = sequence.tokens.get(..end.0 as usize) else {
-            return false;
-        };
-        let leaves_one = end < sequence.known();
-        leaves_one
-            && plan.chunks.iter().any(|chunk| {
-                let other = &self.sequences[&chunk.sequence];
-                (chunk.start < end && end <= chunk.end())
-                    && other.tenant == sequence.tenant
-                    && other.tokens.starts_with(prefix)
-            })
-    }
-
-    fn preempt_youngest(&mut self, draft: &mut Draft) {
-        let id = *self
-            .running
-            .last()
-            .expect("the sequence that found no block is running");
-        self.give_way(id);
-        draft.plan.preempted.push(id);
-    }
-
     /// Takes the blocks back. The tokens stay known, so the sequence is computed anew, not lost;
     /// and its full blocks stay cached, so most of it will be found again.
-    fn give_way(&mut self, id: SequenceId) {
+    pub(crate) fn give_way(&mut self, id: SequenceId) {
         let sequence = self.sequences.get_mut(&id).expect(IS_ADMITTED);
         sequence.computed = TokenCount(0);
-        let place = sequence.place;
+        self.queue.put_back(sequence);
         self.running.retain(|&it| it != id);
-        let earlier = |it: &SequenceId| self.sequences[it].place < place;
-        let at = self.waiting.partition_point(earlier);
-        self.waiting.insert(at, id);
         self.pool.release(id);
         self.counters.preemptions += 1;
     }
@@ -428,18 +305,5 @@ impl Scheduler {
     }
 }
 
-impl Draft {
-    /// Adds as many tokens as `sequence` is behind and the budget allows.
-    fn add(&mut self, sequence: &Sequence) {
-        let tokens = sequence.behind().min(self.budget);
-        self.budget.0 -= tokens.0;
-        self.plan.chunks.push(Chunk {
-            sequence: sequence.id,
-            start: sequence.computed,
-            tokens,
-            draws: tokens == sequence.behind(),
-        });
-    }
-}
-
-const IS_ADMITTED: &str = "commands apply between steps, so what was queued is still known";
+pub(crate) const IS_ADMITTED: &str =
+    "commands apply between steps, so what was queued is still known";

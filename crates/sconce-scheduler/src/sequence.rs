@@ -1,14 +1,18 @@
 //! A sequence on its way through the engine.
 
-use sconce_domain::{SequenceId, TenantId, TokenCount, TokenId};
+use sconce_domain::{Priority, SequenceId, TenantId, TokenCount, TokenId, Weight};
 
 /// A sequence that wants to be admitted.
 #[derive(Debug, Clone)]
 pub struct Arrival {
     /// Its name, never used before.
     pub id: SequenceId,
-    /// Whose cached prefixes it may share.
+    /// Whose cached prefixes it may share, and with whose sequences it shares what they are owed.
     pub tenant: TenantId,
+    /// What its tenant is owed beside others from here on.
+    pub weight: Weight,
+    /// Sequences of a lower one go first.
+    pub priority: Priority,
     /// The tokens to continue; never empty.
     pub prompt: Vec<TokenId>,
     /// Tokens it will generate at most; at least one.
@@ -20,6 +24,8 @@ pub struct Arrival {
 pub struct Sequence {
     pub(crate) id: SequenceId,
     pub(crate) tenant: TenantId,
+    pub(crate) weight: Weight,
+    pub(crate) priority: Priority,
     /// Every known token: the prompt, then what was generated.
     pub(crate) tokens: Vec<TokenId>,
     pub(crate) prompt_length: usize,
@@ -35,6 +41,8 @@ impl Sequence {
         Self {
             id: arrival.id,
             tenant: arrival.tenant,
+            weight: arrival.weight,
+            priority: arrival.priority,
             prompt_length: arrival.prompt.len(),
             tokens: arrival.prompt,
             computed: TokenCount(0),
@@ -59,6 +67,11 @@ impl Sequence {
     #[must_use]
     pub fn generated(&self) -> &[TokenId] {
         &self.tokens[self.prompt_length..]
+    }
+
+    /// Sorts sequences by who gives way last: the most urgent, and of those the oldest.
+    pub(crate) fn rank(&self) -> (Priority, u64) {
+        (self.priority, self.place)
     }
 
     pub(crate) fn known(&self) -> TokenCount {

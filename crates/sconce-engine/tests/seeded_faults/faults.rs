@@ -22,6 +22,9 @@ use Edit::{Expression, Statements};
 const CHAIN: &str = "sconce-kv/src/chain.rs";
 const POOL: &str = "sconce-kv/src/pool.rs";
 const SCHEDULER: &str = "sconce-scheduler/src/scheduler.rs";
+const PLANNING: &str = "sconce-scheduler/src/planning.rs";
+const QUEUE: &str = "sconce-scheduler/src/queue.rs";
+const SEQUENCE: &str = "sconce-scheduler/src/sequence.rs";
 const ENGINE: &str = "sconce-engine/src/engine.rs";
 
 const fn fault(name: &'static str, file: &'static str, edit: Edit) -> Fault {
@@ -107,22 +110,28 @@ pub(crate) const FAULTS: &[Fault] = &[
         Statements("sequence.computed = TokenCount(0);", ""),
     ),
     fault(
-        "a preempted sequence goes to the back of the queue",
-        SCHEDULER,
-        Statements(
-            "self.waiting.insert(at, id);",
-            "self.waiting.push_back(id);",
+        "of a tenant's sequences the youngest goes first",
+        QUEUE,
+        Expression(
+            "account.waiting.first_key_value()",
+            "account.waiting.last_key_value()",
         ),
     ),
     fault(
         "the oldest gives way",
-        SCHEDULER,
-        Expression("self.running.last()", "self.running.first()"),
+        PLANNING,
+        Expression(
+            "self.running.last().expect(\"the sequence that found no block is running\")",
+            "self.running.first().expect(\"somebody runs\")",
+        ),
     ),
     fault(
         "somebody is let in as another gives way",
-        SCHEDULER,
-        Expression("!draft.plan.preempted.is_empty()", "false"),
+        PLANNING,
+        Statements(
+            "draft.plan.preempted.push(id); draft.is_closed = true;",
+            "draft.plan.preempted.push(id);",
+        ),
     ),
     fault(
         "a cancelled sequence keeps its blocks",
@@ -135,16 +144,16 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "a cancelled sequence stays in the queue",
         SCHEDULER,
-        Statements("self.waiting.retain(|&it| it != id);", ""),
+        Statements("self.queue.leave(&sequence);", ""),
     ),
     fault(
         "the budget is ignored",
-        SCHEDULER,
+        PLANNING,
         Expression("self.limits.step_tokens_max", "TokenCount(u32::MAX)"),
     ),
     fault(
         "one sequence too many runs",
-        SCHEDULER,
+        PLANNING,
         Expression(
             "self.running.len() < self.limits.running_max as usize",
             "self.running.len() <= self.limits.running_max as usize",
@@ -152,25 +161,120 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "prompts go before streams",
-        SCHEDULER,
+        PLANNING,
         Statements(
             "self.plan_those_one_behind(&mut draft); self.plan_those_further_behind(&mut draft);",
             "self.plan_those_further_behind(&mut draft); self.plan_those_one_behind(&mut draft);",
         ),
     ),
     fault(
+        "the less urgent go first",
+        QUEUE,
+        Expression(
+            "self.classes.values().find(|it| it.has_waiting())",
+            "self.classes.values().rev().find(|it| it.has_waiting())",
+        ),
+    ),
+    fault(
+        "the most urgent gives way",
+        SEQUENCE,
+        Expression(
+            "(self.priority, self.place)",
+            "(Priority(-self.priority.0), self.place)",
+        ),
+    ),
+    fault(
+        "urgency does not decide who gives way",
+        SEQUENCE,
+        Expression("(self.priority, self.place)", "(Priority(0), self.place)"),
+    ),
+    fault(
+        "a place is taken from an equal",
+        PLANNING,
+        Expression(
+            "last.priority > head.priority",
+            "last.priority >= head.priority",
+        ),
+    ),
+    fault(
+        "no place is taken from the less urgent",
+        PLANNING,
+        Expression("last.priority > head.priority", "false"),
+    ),
+    fault(
+        "the fair queue ignores weights",
+        QUEUE,
+        Expression("u64::from(account.weight.0.get())", "1"),
+    ),
+    fault(
+        "nobody is charged",
+        QUEUE,
+        Expression("u64::from(tokens) * TOKEN_COST", "0"),
+    ),
+    fault(
+        "a tenant is owed for the time it was away",
+        QUEUE,
+        Expression("account.spent.max(least)", "account.spent"),
+    ),
+    fault(
+        "whoever leaves for a moment owes nothing",
+        QUEUE,
+        Expression("it.is_live() || it.spent > least", "it.is_live()"),
+    ),
+    fault(
+        "a flood keeps every place",
+        QUEUE,
+        Expression("it.running > 1", "it.running == u32::MAX"),
+    ),
+    fault(
+        "a tenant's only sequence gives way",
+        QUEUE,
+        Expression("it.running > 1", "it.running > 0"),
+    ),
+    fault(
+        "whoever runs something takes places too",
+        QUEUE,
+        Expression("accounts[&sequence.tenant].running > 0", "false"),
+    ),
+    fault(
+        "of the tenant that runs most the oldest gives way",
+        PLANNING,
+        Expression(
+            "self.running.iter().rev().find(is_theirs)",
+            "self.running.iter().find(is_theirs)",
+        ),
+    ),
+    fault(
+        "somebody gives way though there is room",
+        PLANNING,
+        Expression(
+            "self.has_place() && self.pool.fits(&head.tenant, &head.tokens)",
+            "false",
+        ),
+    ),
+    fault(
+        "room for a place is made, and none for its blocks",
+        PLANNING,
+        Expression("self.pool.fits(&head.tenant, &head.tokens)", "true"),
+    ),
+    fault(
+        "a prompt that waits never goes before one that runs",
+        PLANNING,
+        Expression("claim(&waits) < claim(&runs)", "false"),
+    ),
+    fault(
         "what was found in the cache is computed anew into shared blocks",
-        SCHEDULER,
+        PLANNING,
         Statements("sequence.computed = cached;", ""),
     ),
     fault(
         "a sequence that comes back starts again",
-        SCHEDULER,
+        PLANNING,
         Expression("!sequence.has_started", "true"),
     ),
     fault(
         "two answers compute one prompt twice in one step",
-        SCHEDULER,
+        PLANNING,
         Expression(
             "self.is_about_to_be_cached(sequence, cached, plan)",
             "false",
@@ -178,7 +282,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "waiting for a prefix does not ask whose it is",
-        SCHEDULER,
+        PLANNING,
         Expression("other.tenant == sequence.tenant", "true"),
     ),
     fault(
@@ -188,7 +292,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "a draw comes before the last known token",
-        SCHEDULER,
+        PLANNING,
         Expression("tokens == sequence.behind()", "true"),
     ),
     fault(

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use sconce_domain::{BlockSize, FinishReason, Sampling, SequenceId, TenantId, TokenCount, TokenId};
+use sconce_domain::{
+    BlockSize, FinishReason, Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId, Weight,
+};
 use sconce_engine::{DrawRequest, Event, NewSequence, fake};
 
 /// Draws are below this; small enough that stop tokens come up and prompts meet.
@@ -15,6 +17,7 @@ pub(crate) const POISON: TokenId = TokenId(VOCABULARY);
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     tenant: TenantId,
+    priority: Priority,
     place: usize,
     prompt_length: usize,
     rules: Rules,
@@ -42,7 +45,8 @@ pub(crate) struct Crowd {
     live: BTreeMap<SequenceId, Member>,
     gone: Vec<Member>,
     arrived: usize,
-    last_started: Option<usize>,
+    /// Of each tenant and priority, the place of whoever started last.
+    last_started: BTreeMap<(TenantId, Priority), usize>,
     pub(crate) queried_tokens: u64,
     pub(crate) hit_tokens: u64,
 }
@@ -57,6 +61,7 @@ impl Member {
         let (solo, solo_reason) = rules.run_alone(&new.prompt, &[]);
         Self {
             tenant: new.tenant.clone(),
+            priority: new.priority,
             place,
             prompt_length: new.prompt.len(),
             rules,
@@ -185,9 +190,13 @@ impl Crowd {
     fn hear_start(&mut self, id: SequenceId, cached: TokenCount, size: BlockSize) {
         let member = &self.live[&id];
         assert!(!member.has_started, "{id} starts twice");
+        let queue = (member.tenant.clone(), member.priority);
+        let last = self.last_started.get(&queue).copied();
+        assert!(last < Some(member.place), "{id} overtakes or is overtaken");
+        let mut waiting = self.live.values().filter(|it| !it.has_started);
         assert!(
-            self.last_started < Some(member.place),
-            "{id} overtakes or is overtaken"
+            waiting.all(|it| it.priority >= member.priority),
+            "{id} starts before somebody more urgent"
         );
         assert_eq!(cached.0 % size.tokens().0, 0, "{id} shares a block in part");
         assert!(
@@ -198,7 +207,7 @@ impl Crowd {
             cached.0 as usize <= self.sharable(member),
             "{id} shares what its tenant has not had computed"
         );
-        self.last_started = Some(member.place);
+        self.last_started.insert(queue, member.place);
         self.queried_tokens += member.prompt_length as u64;
         self.hit_tokens += u64::from(cached.0);
         self.member(id).has_started = true;
@@ -255,9 +264,19 @@ pub(crate) fn sequence(id: u64, prompt: Vec<TokenId>, generated_max: u32) -> New
     NewSequence {
         id: SequenceId(id),
         tenant: TenantId::shared(),
+        weight: Weight::default(),
+        priority: Priority::default(),
         prompt,
         sampling: Sampling::greedy(),
         generated_max: TokenCount(generated_max),
         stop_tokens: Arc::from([]),
     }
+}
+
+pub(crate) fn weight_of(weight: u16) -> Weight {
+    Weight(
+        weight
+            .try_into()
+            .expect("the simulation weighs nobody zero"),
+    )
 }

@@ -3,8 +3,10 @@
 //! The scenarios show one promise each; the seeds try everything at once. The test
 //! `seeded_faults` holds both to account.
 
+mod bench;
 mod crowd;
 mod dice;
+mod fairness;
 mod proof;
 mod scenarios;
 mod watch;
@@ -14,7 +16,7 @@ use std::panic::catch_unwind;
 
 #[test]
 fn each_scenario_holds() {
-    for (name, scenario) in scenarios::ALL {
+    for (name, scenario) in scenarios::ALL.iter().chain(fairness::ALL) {
         if let Err(panic) = catch_unwind(scenario) {
             panic!("{name}: {}", proof::message(panic.as_ref()));
         }

@@ -1,13 +1,14 @@
 //! One promise each, shown in a few steps.
 
-use sconce_domain::{BlockCount, BlockSize, SequenceId, TenantId, TokenCount, TokenId};
-use sconce_engine::fake::FakeExecutor;
-use sconce_engine::{Command, Engine, EngineLimits, Event, NewSequence, SchedulerError};
+use sconce_domain::{SequenceId, TenantId, TokenCount, TokenId};
+use sconce_engine::{Command, Engine, Event, NewSequence, SchedulerError};
 
-use crate::crowd::{VOCABULARY, sequence};
-use crate::watch::{Notes, Watched, watch};
+use crate::bench::{Bench, prompt};
+use crate::crowd::sequence;
+use crate::watch::Watched;
 
-type Scenario = (&'static str, fn());
+/// A promise and what shows it.
+pub(crate) type Scenario = (&'static str, fn());
 
 pub(crate) const ALL: &[Scenario] = &[
     (
@@ -44,78 +45,6 @@ pub(crate) const ALL: &[Scenario] = &[
         refusals,
     ),
 ];
-
-/// An engine with blocks of four tokens.
-struct Bench {
-    engine: Engine<Watched>,
-    notes: Notes,
-}
-
-impl Bench {
-    fn new(blocks: u32, step_tokens_max: u32) -> Self {
-        let block_size = BlockSize::new(4).expect("four is a power of two");
-        let (watched, notes) = watch(FakeExecutor::new(block_size, VOCABULARY));
-        let limits = EngineLimits {
-            block_size,
-            blocks: BlockCount(blocks),
-            step_tokens_max: TokenCount(step_tokens_max),
-            running_max: 64,
-        };
-        Self {
-            engine: Engine::new(watched, limits),
-            notes,
-        }
-    }
-
-    fn start(&mut self, new: NewSequence) {
-        self.engine
-            .apply(Command::Start(new))
-            .expect("the scenario starts what fits");
-    }
-
-    /// Runs one step; returns the tokens of its chunks and what it told.
-    fn step(&mut self) -> (Vec<u32>, Vec<Event>) {
-        let stepped = self.engine.step();
-        self.engine.check_invariants();
-        assert_eq!(stepped.failure, None);
-        (self.notes.borrow().clone(), stepped.events)
-    }
-
-    /// Runs until idle; returns the tokens computed and what was told.
-    fn finish(&mut self) -> (u32, Vec<Event>) {
-        let (mut tokens, mut events) = (0, Vec::new());
-        for _ in 0..10_000 {
-            if self.engine.is_idle() {
-                return (tokens, events);
-            }
-            let (chunks, told) = self.step();
-            tokens += chunks.iter().sum::<u32>();
-            events.extend(told);
-        }
-        panic!("it does not finish");
-    }
-
-    /// Runs `new` alone; returns the tokens found in the cache and the tokens computed.
-    fn run(&mut self, new: NewSequence) -> (u32, u32) {
-        self.start(new);
-        let (tokens, events) = self.finish();
-        match events.first() {
-            Some(Event::Started { cached, .. }) => (cached.0, tokens),
-            other => panic!("it must start first, not {other:?}"),
-        }
-    }
-
-    fn referenced(&self) -> u32 {
-        self.engine.status().blocks_referenced
-    }
-}
-
-/// Tokens that no other `which` begins with.
-fn prompt(which: u32, length: u32) -> Vec<TokenId> {
-    (0..length)
-        .map(|it| TokenId((which + it) % VOCABULARY))
-        .collect()
-}
 
 fn a_known_prompt() {
     let mut bench = Bench::new(64, 64);

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use sconce_domain::{BlockSize, FinishReason, Sampling, SequenceId, TenantId, TokenCount, TokenId};
+use sconce_domain::{
+    BlockSize, FinishReason, Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId,
+};
 use sconce_engine::fake::FakeExecutor;
 use sconce_engine::{Command, Engine, EngineLimits, EngineStatus, Event, NewSequence};
 
-use crate::crowd::{Crowd, POISON, VOCABULARY, sequence};
+use crate::crowd::{Crowd, POISON, VOCABULARY, sequence, weight_of};
 use crate::dice::Dice;
 use crate::watch::{Notes, Watched, watch};
 
@@ -26,6 +28,7 @@ pub(crate) struct Seen {
     rewound: u64,
     refused: u64,
     preempted: u64,
+    displaced: u64,
     hit_tokens: u64,
     stopped: u64,
     filled: u64,
@@ -120,7 +123,10 @@ impl World {
             self.dice.between(1, 20)
         };
         let mut new = sequence(id, prompt, generated_max);
-        new.tenant = TenantId(Arc::from(*self.dice.pick(&["ada", "grace"])));
+        let (tenant, weight) = *self.dice.pick(&[("ada", 1), ("grace", 1), ("edsger", 3)]);
+        new.tenant = TenantId(Arc::from(tenant));
+        new.weight = weight_of(weight);
+        new.priority = Priority(*self.dice.pick(&[0, 0, 0, 0, 0, 0, -1, 1]));
         new.stop_tokens = Arc::from([TokenId(7), TokenId(11)]);
         new.sampling = self.random_sampling();
         new
@@ -244,7 +250,9 @@ impl World {
             notes.len()
         );
         let preempted = self.preempted_since(before);
-        if preempted > 0 {
+        let displaced = self.displaced_since(before);
+        assert!(displaced <= 1, "{displaced} give way to one");
+        if preempted > displaced {
             let stayed = before.running - preempted;
             assert!(
                 notes.len() <= stayed as usize,
@@ -257,6 +265,10 @@ impl World {
 
     fn preempted_since(&self, before: EngineStatus) -> u32 {
         (self.engine.status().preemptions_total - before.preemptions_total) as u32
+    }
+
+    fn displaced_since(&self, before: EngineStatus) -> u32 {
+        (self.engine.status().displacements_total - before.displacements_total) as u32
     }
 
     /// Whoever is one token behind gets it before any prompt goes on.
@@ -302,7 +314,8 @@ impl World {
             self.crowd.queried_tokens
         );
         assert_eq!(status.prefix_hit_tokens_total, self.crowd.hit_tokens);
-        self.seen.preempted = status.preemptions_total;
+        self.seen.displaced = status.displacements_total;
+        self.seen.preempted = status.preemptions_total - status.displacements_total;
         self.seen.hit_tokens = status.prefix_hit_tokens_total;
         self.seen
     }
@@ -326,6 +339,7 @@ impl Seen {
         self.rewound += other.rewound;
         self.refused += other.refused;
         self.preempted += other.preempted;
+        self.displaced += other.displaced;
         self.hit_tokens += other.hit_tokens;
         self.stopped += other.stopped;
         self.filled += other.filled;
@@ -339,6 +353,7 @@ impl Seen {
             rewound,
             refused,
             preempted,
+            displaced,
             hit_tokens,
             ..
         } = *self;
@@ -349,7 +364,7 @@ impl Seen {
             ..
         } = *self;
         let rarest = [
-            cancelled, rewound, preempted, hit_tokens, stopped, filled, failed,
+            cancelled, rewound, preempted, displaced, hit_tokens, stopped, filled, failed,
         ]
         .into_iter()
         .min();

@@ -1,6 +1,6 @@
 //! The fields that chat and completion requests share.
 
-use sconce_domain::{Penalties, TokenCount, Truncation};
+use sconce_domain::{Penalties, Priority, TokenCount, Truncation};
 use sconce_pipeline::{AnswerOptions, AnswerRequest};
 use serde_json::Value;
 
@@ -48,6 +48,7 @@ pub(super) fn take_options(fields: &mut Fields) -> Result<AnswerOptions, HttpErr
         penalties: take_penalties(fields)?,
         seed: take_seed(fields)?,
         stop: take_stop(fields)?,
+        priority: take_priority(fields)?,
         user: take_user(fields)?,
         ..usual
     })
@@ -127,6 +128,14 @@ fn stop_string(index: usize, item: Value) -> Result<String, HttpError> {
         }
         other => Err(wrong(&format!("stop[{index}]"), "be a string", &other)),
     }
+}
+
+fn take_priority(fields: &mut Fields) -> Result<Priority, HttpError> {
+    let range = i64::from(i32::MIN)..=i64::from(i32::MAX);
+    let number = fields.integer("priority", range)?;
+    Ok(number
+        .and_then(|it| i32::try_from(it).ok())
+        .map_or_else(Priority::default, Priority))
 }
 
 fn take_user(fields: &mut Fields) -> Result<Option<String>, HttpError> {

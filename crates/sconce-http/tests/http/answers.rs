@@ -289,3 +289,39 @@ async fn more_requests_than_places_get_429_and_a_time_to_come_back() {
     );
     assert_eq!(reply.json()["error"]["code"], "rate_limit_exceeded");
 }
+
+#[tokio::test]
+async fn the_more_urgent_go_first_take_a_place_and_cost_nobody_a_token() {
+    let echo = crate::stage::Echo {
+        step: std::time::Duration::from_millis(5),
+    };
+    let sizes = Sizes {
+        running_max: 1,
+        ..Sizes::default()
+    };
+    let stage = Stage::new(echo, sizes);
+    let server = started(&stage).await;
+    let engine = stage.engine.handle();
+    let long = "x".repeat(80);
+    let bodies = [
+        json!({"prompt": long, "max_tokens": 80}),
+        json!({"prompt": "later", "priority": 1}),
+        json!({"prompt": "sooner", "priority": -1}),
+    ];
+    let post = async |wait_ms: u64, body: &Value| {
+        tokio::time::sleep(std::time::Duration::from_millis(wait_ms)).await;
+        let reply = server.post(COMPLETIONS, body.to_string().as_bytes()).await;
+        let text = reply.json()["choices"][0]["text"]
+            .as_str()
+            .map(str::to_owned);
+        (text.unwrap(), std::time::Instant::now())
+    };
+    let (first, later, sooner) = tokio::join!(
+        post(0, &bodies[0]),
+        post(60, &bodies[1]),
+        post(120, &bodies[2])
+    );
+    assert_eq!([&first.0, &later.0, &sooner.0], [&long, "later", "sooner"]);
+    assert!(sooner.1 < first.1 && first.1 < later.1);
+    assert_eq!(engine.status().displacements_total, 1);
+}

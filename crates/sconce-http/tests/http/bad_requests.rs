@@ -85,7 +85,7 @@ async fn a_chat_that_is_wrong_is_told_what_to_change() {
     "#]].assert_eq(&told);
 }
 
-const WRONG_OPTIONS: [&str; 33] = [
+const WRONG_OPTIONS: [&str; 35] = [
     r#""temperature":3"#,
     r#""temperature":"hot""#,
     r#""temperature":-0.1"#,
@@ -102,6 +102,8 @@ const WRONG_OPTIONS: [&str; 33] = [
     r#""n":129"#,
     r#""n":100"#,
     r#""seed":1.5"#,
+    r#""priority":2147483648"#,
+    r#""priority":"high""#,
     r#""stop":["a",""]"#,
     r#""stop":["1","2","3","4","5","6","7","8","9","a","b","c","d","e","f","g","h"]"#,
     r#""stop":{}"#,
@@ -145,6 +147,8 @@ async fn an_option_that_is_wrong_is_named() {
         400 "n" "invalid_value": `n` must be a whole number from 1 to 128, not 129
         400 "n" "too_many_answers": the request wants 100 answers (prompts times n) and this server holds at most 32 at once; ask for fewer
         400 "seed" "invalid_value": `seed` must be a whole number of 64 bits, not 1.5
+        400 "priority" "invalid_value": `priority` must be a whole number from -2147483648 to 2147483647, not 2147483648
+        400 "priority" "invalid_value": `priority` must be a whole number from -2147483648 to 2147483647, not a string
         400 "stop[1]" "invalid_value": `stop[1]` has 0 bytes, it must have 1 to 1024
         400 "stop" "invalid_value": `stop` has 17 strings, at most 16 are taken
         400 "stop" "invalid_value": `stop` must be a string or a list of them, not an object

@@ -113,6 +113,7 @@ impl Pair {
 
     fn adopt(&mut self, sequence: u64, tenant: &'static str, tokens: Vec<TokenId>) {
         let whose = TenantId(Arc::from(tenant));
+        let fits = self.pool.fits(&whose, &tokens);
         let adopted = self.pool.adopt(SequenceId(sequence), &whose, &tokens).0 as usize;
         assert_eq!(
             adopted,
@@ -120,6 +121,9 @@ impl Pair {
             "tokens adopted"
         );
         assert!(adopted < tokens.len(), "one token is left to compute");
+        let lacking =
+            tokens.len().div_ceil(self.naive.block_tokens) - adopted / self.naive.block_tokens;
+        assert_eq!(fits, lacking <= self.naive.free(), "{lacking} are lacking");
         let blocks = self.pool.table(SequenceId(sequence));
         assert_eq!(blocks.len() * self.naive.block_tokens, adopted);
         for (index, block) in blocks.iter().enumerate() {
