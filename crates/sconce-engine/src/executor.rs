@@ -10,7 +10,8 @@ pub trait Executor {
     /// Computes every chunk of `step` in one ragged batch, writing keys and values into the
     /// chunks' blocks, and draws a token for each chunk that asks for one.
     ///
-    /// Returns one outcome for each chunk, in order.
+    /// Returns one outcome for each chunk, in order. After a step that failed or panicked the
+    /// executor must be able to run others: what that step has written is never read.
     fn run(&mut self, step: &Step<'_>) -> Result<Vec<Sampled>, Self::Error>;
 }
 

@@ -17,8 +17,15 @@ use crate::{DrawRequest, Executor, Sampled, Step, StepChunk};
 pub struct FakeExecutor {
     block_size: BlockSize,
     vocabulary: u32,
-    poison: Option<TokenId>,
+    poison: Option<(TokenId, Effect)>,
     shadow: BTreeMap<(BlockId, u32), Written>,
+}
+
+/// What poison does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Failure,
+    Panic,
 }
 
 /// Why the fake fails: only because it was told to.
@@ -62,7 +69,14 @@ impl FakeExecutor {
     /// outside the vocabulary is only ever computed if a prompt holds it.
     #[must_use]
     pub fn failing_on(mut self, poison: TokenId) -> Self {
-        self.poison = Some(poison);
+        self.poison = Some((poison, Effect::Failure));
+        self
+    }
+
+    /// As [`FakeExecutor::failing_on`], but panics instead.
+    #[must_use]
+    pub fn panicking_on(mut self, poison: TokenId) -> Self {
+        self.poison = Some((poison, Effect::Panic));
         self
     }
 
@@ -144,13 +158,14 @@ impl Executor for FakeExecutor {
     type Error = FakeError;
 
     /// # Panics
-    /// If the step would read anything but what its sequences have written.
+    /// If the step would read anything but what its sequences have written, or if it was told to.
     fn run(&mut self, step: &Step<'_>) -> Result<Vec<Sampled>, FakeError> {
         let mut tokens = step.chunks.iter().flat_map(|it| it.tokens);
-        if let Some(poison) = self.poison
+        if let Some((poison, effect)) = self.poison
             && tokens.any(|&it| it == poison)
         {
             step.chunks.iter().for_each(|it| self.spoil(it));
+            assert_eq!(effect, Effect::Failure, "the fake was told to panic");
             return Err(FakeError::Poisoned(poison));
         }
         // A device writes all chunks before it reads any, so a block that two of them write

@@ -95,6 +95,14 @@ fn poison_fails_the_step_and_nothing_else() {
 }
 
 #[test]
+#[should_panic(expected = "told to panic")]
+fn poison_panics_where_that_is_asked_for() {
+    let mut fake = fake().panicking_on(TokenId(99));
+    run(&mut fake, chunk(&tokens(2), 0, &[BlockId(0)])).unwrap();
+    let _ = run(&mut fake, chunk(&[TokenId(99)], 0, &[BlockId(1)]));
+}
+
+#[test]
 #[should_panic(expected = "read before it is written")]
 fn a_wrong_block_is_noticed() {
     let mut fake = fake();

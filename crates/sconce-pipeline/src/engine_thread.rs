@@ -12,11 +12,12 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use sconce_domain::{FinishReason, SequenceId};
-use sconce_engine::{Command, Engine, Event, Executor};
+use sconce_engine::{Command, Engine, EngineLimits, Event, Executor};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::engine_handle::{Board, EngineHandle, EngineMessage, Start};
 use crate::metrics::ModelMetrics;
+use crate::panic_guard::PanicGuard;
 use crate::token_stream::TokenEvent;
 
 /// A running engine. Dropping it stops the engine after the step it is in, and waits for that.
@@ -28,14 +29,21 @@ pub struct EngineThread {
 }
 
 impl EngineThread {
-    /// Starts a thread that builds an engine and runs it; returns when it is built.
+    /// Starts a thread that builds a device and runs an engine on it; returns when it is built.
+    ///
+    /// A device that panics in a step fails that step's sequences. Whatever else panics ends the
+    /// engine, as nobody knows what holds then.
     ///
     /// # Errors
     /// If the system gives no thread, or if building panics.
-    pub fn start<E, B>(build: B, metrics: Arc<ModelMetrics>) -> std::io::Result<Self>
+    pub fn start<E, B>(
+        build: B,
+        limits: EngineLimits,
+        metrics: Arc<ModelMetrics>,
+    ) -> std::io::Result<Self>
     where
         E: Executor + 'static,
-        B: FnOnce() -> Engine<E> + Send + 'static,
+        B: FnOnce() -> E + Send + 'static,
     {
         let (commands, inbox) = channel();
         let (built, is_built) = channel();
@@ -45,7 +53,7 @@ impl EngineThread {
             metrics: Arc::clone(&metrics),
         };
         let run = move || {
-            let engine = build();
+            let engine = Engine::new(PanicGuard(build()), limits);
             // Nobody listens if `start` gave up, which it does only after this thread has.
             let _gone = built.send(engine.sequence_tokens_max());
             Worker {

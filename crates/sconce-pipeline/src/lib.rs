@@ -12,6 +12,7 @@ mod engine_meter;
 mod engine_thread;
 mod metrics;
 mod models;
+mod panic_guard;
 mod pipeline;
 mod record;
 mod refusal;

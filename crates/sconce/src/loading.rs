@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use indicatif::ProgressBar;
 use sconce_catalog::ResolvedModel;
 use sconce_domain::{BlockCount, TokenCount};
-use sconce_engine::{Engine, EngineLimits};
+use sconce_engine::EngineLimits;
 use sconce_model::{
     ArchSpec, Decoder, DecoderExecutor, DecoderSettings, GgufFile, Isa, MemoryUse,
     chat_template_of, spec_for, vocabulary_of,
@@ -159,8 +159,9 @@ fn start_engine(
         step_tokens_max: TokenCount(step_tokens_max),
         running_max,
     };
-    let build = move || Engine::new(DecoderExecutor::new(decoder), limits);
-    EngineThread::start(build, metrics.of_model(name)).context("the engine's thread did not start")
+    let build = move || DecoderExecutor::new(decoder);
+    EngineThread::start(build, limits, metrics.of_model(name))
+        .context("the engine's thread did not start")
 }
 
 fn created_s(path: &Path) -> u64 {

@@ -243,12 +243,26 @@ async fn a_device_that_fails_is_a_500_or_an_error_event_without_done() {
 }
 
 #[tokio::test]
+async fn a_device_that_panics_is_a_500_and_the_server_goes_on() {
+    let stage = Stage::echo(0);
+    let server = started(&stage).await;
+    let reply = server.post(CHAT, &chat("ab\u{2}", json!({}))).await;
+    assert_eq!(
+        (reply.status, reply.json()["error"]["code"].clone()),
+        (500, json!("device_failed"))
+    );
+    assert_eq!(server.get("/health").await.status, 200);
+    let reply = server.post(CHAT, &chat("next", json!({}))).await;
+    assert_eq!(reply.status, 200);
+}
+
+#[tokio::test]
 async fn a_dead_engine_is_told_by_every_probe() {
     let stage = Stage::echo(0);
     let server = started(&stage).await;
     assert_eq!(server.get("/health").await.status, 200);
     assert_eq!(
-        server.post(CHAT, &chat("\u{2}", json!({}))).await.status,
+        server.post(CHAT, &chat("\u{3}", json!({}))).await.status,
         500
     );
     let reply = server.post(CHAT, &chat("next", json!({}))).await;

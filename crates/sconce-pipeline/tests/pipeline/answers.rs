@@ -300,14 +300,66 @@ async fn a_device_that_fails_ends_the_answer_and_serves_the_next() {
 }
 
 #[tokio::test]
-async fn a_device_that_panics_ends_every_stream_and_the_server_says_so() {
+async fn a_device_that_panics_ends_the_answers_of_its_step_and_no_others() {
+    let sizes = Sizes {
+        running_max: 2,
+        ..Sizes::default()
+    };
+    let echo = crate::stage::Echo {
+        step: Duration::from_millis(2),
+    };
+    let stage = Stage::new(echo, sizes);
+    let answer = async |prompt: &str| stage.pipeline.answer(completion(prompt)).await.unwrap();
+    let beside = answer(&"x".repeat(300)).await;
+    let culprit = answer("ab\u{2}c").await;
+    let waiting = answer("patient").await;
+    for (stream, text) in [(culprit, "ab"), (beside, "xx")] {
+        let (answers, _) = gather(stream).await;
+        assert!(answers[0].text.starts_with(text), "{:?}", answers[0]);
+        assert_eq!(answers[0].reason, Some(FinishReason::Failed));
+    }
+    let (answers, _) = gather(waiting).await;
+    assert_eq!(answers[0].text, "patient");
+    assert_eq!(answers[0].reason, Some(FinishReason::Stop));
+    assert_eq!(stage.pipeline.readiness(), Readiness::Ready);
+    assert_eq!(one(&stage.pipeline, completion("next")).await.0, "next");
+    assert_eq!(stage.engine.handle().status().blocks_referenced, 0);
+}
+
+#[tokio::test]
+async fn nobody_finds_in_the_cache_what_a_step_wrote_that_panicked() {
+    let poison = TokenId(256);
+    let fake = FakeExecutor::new(BlockSize::new(16).unwrap(), 256).panicking_on(poison);
+    let stage = Stage::new(fake, Sizes::default());
+    let begins = async |last: TokenId| {
+        let mut prompt = vec![TokenId(65); 40];
+        prompt.push(last);
+        let mut request = completion("");
+        request.ask = Ask::Completion(vec![Prompt::Tokens(prompt)]);
+        request.options.generated_max = Some(TokenCount(2));
+        one(&stage.pipeline, request).await
+    };
+    let (_, reason, used) = begins(poison).await;
+    assert_eq!((reason, used), (FinishReason::Failed, usage(41, 0, 0)));
+    let (_, reason, used) = begins(TokenId(66)).await;
+    assert_eq!((reason, used), (FinishReason::Length, usage(41, 0, 2)));
+    let (_, _, used) = begins(TokenId(67)).await;
+    assert_eq!(
+        used.cached,
+        TokenCount(32),
+        "what a sound step wrote is found"
+    );
+}
+
+#[tokio::test]
+async fn an_engine_that_panics_ends_every_stream_and_the_server_says_so() {
     let stage = Stage::echo(2);
     let bystander = stage
         .pipeline
         .answer(completion(&"x".repeat(300)))
         .await
         .unwrap();
-    let (text, reason, _) = one(&stage.pipeline, completion("ab\u{2}c")).await;
+    let (text, reason, _) = one(&stage.pipeline, completion("ab\u{3}c")).await;
     assert_eq!((text.as_str(), reason), ("ab", FinishReason::Failed));
     let (answers, _) = gather(bystander).await;
     assert_eq!(answers[0].reason, Some(FinishReason::Failed));

@@ -7,7 +7,7 @@ use sconce_domain::{
     BlockCount, BlockSize, Draw, Message, RequestId, Role, TokenCount, TokenId, TokenLogprob,
     TokenLogprobs,
 };
-use sconce_engine::{DrawRequest, Engine, EngineLimits, Executor, Sampled, Step};
+use sconce_engine::{DrawRequest, EngineLimits, Executor, Sampled, Step};
 use sconce_pipeline::{
     AdmissionLimits, AnswerOptions, AnswerRequest, Ask, EngineThread, Pipeline, Prompt, ServedModel,
 };
@@ -21,6 +21,8 @@ pub(crate) const END: TokenId = TokenId(256);
 pub(crate) const FAILURE: u8 = 1;
 /// The device panics when it should say this byte.
 pub(crate) const PANIC: u8 = 2;
+/// The device forgets a chunk's outcome when it should say this byte, which no engine survives.
+pub(crate) const FORGETS: u8 = 3;
 
 const TEMPLATE: &str = "{% for message in messages %}{% if message.role == 'system' %}\
     [{{ message.content }}]{% else %}{{ message.content }}{% endif %}{% endfor %}";
@@ -49,10 +51,13 @@ impl Executor for Echo {
 
     fn run(&mut self, step: &Step<'_>) -> Result<Vec<Sampled>, EchoFailed> {
         std::thread::sleep(self.step);
-        step.chunks
+        let outcomes = step
+            .chunks
             .iter()
-            .map(|chunk| chunk.draw.as_ref().map_or(Ok(Sampled::Nothing), say))
-            .collect()
+            .map(|chunk| chunk.draw.as_ref().map_or(Ok(Sampled::Nothing), say));
+        let mut outcomes = outcomes.collect::<Result<Vec<_>, _>>()?;
+        outcomes.retain(|it| !matches!(it, Sampled::Token(it) if it.token.0 == u32::from(FORGETS)));
+        Ok(outcomes)
     }
 }
 
@@ -135,7 +140,7 @@ pub(crate) fn open<E: Executor + Send + 'static>(
         running_max: sizes.running_max,
     };
     let metrics = pipeline.metrics().of_model("tiny");
-    let engine = EngineThread::start(move || Engine::new(executor, limits), metrics).unwrap();
+    let engine = EngineThread::start(move || executor, limits, metrics).unwrap();
     pipeline.serve(ServedModel {
         name: Arc::from("tiny"),
         aliases: vec!["tiny-alias".to_owned()],
