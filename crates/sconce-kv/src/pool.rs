@@ -158,19 +158,12 @@ impl BlockPool {
     pub fn truncate(&mut self, sequence: SequenceId, kept: TokenCount) -> TokenCount {
         let full = self.size.full_blocks_in(kept).0 as usize;
         let partial = self.size.blocks_for(kept).0 as usize;
-        let is_cut = |table: &Table| partial > full && table.keys.len() > full;
         let table = self.table_of(sequence);
-        let is_shared = is_cut(table) && self.blocks[table.blocks[full].0 as usize].references > 1;
+        let is_cut = partial > full && table.keys.len() > full;
+        let is_shared = is_cut && self.blocks[table.blocks[full].0 as usize].references > 1;
         let held = if is_shared { full } else { partial };
-        for id in self
-            .open_table(sequence)
-            .blocks
-            .split_off(held)
-            .into_iter()
-            .rev()
-        {
-            self.dereference(id);
-        }
+        let behind = self.open_table(sequence).blocks.split_off(held);
+        self.dereference_all(&behind);
         let table = self.open_table(sequence);
         table.keys.truncate(full);
         if let Some(&cut) = table.blocks.get(full) {
@@ -182,13 +175,8 @@ impl BlockPool {
     /// Closes the table of `sequence` and drops its references. A sequence without a table is
     /// left alone.
     pub fn release(&mut self, sequence: SequenceId) {
-        let Some(table) = self.tables.remove(&sequence) else {
-            return;
-        };
-        // From the end, so that the end is evicted first: a block is of no use without those
-        // before it.
-        for &id in table.blocks.iter().rev() {
-            self.dereference(id);
+        if let Some(table) = self.tables.remove(&sequence) {
+            self.dereference_all(&table.blocks);
         }
     }
 
@@ -341,6 +329,14 @@ impl BlockPool {
             self.idle.remove(&block.idle_since);
         }
         block.references += 1;
+    }
+
+    /// From the end, so that the end is evicted first: a block is of no use without those before
+    /// it.
+    fn dereference_all(&mut self, blocks: &[BlockId]) {
+        for &id in blocks.iter().rev() {
+            self.dereference(id);
+        }
     }
 
     fn dereference(&mut self, id: BlockId) {

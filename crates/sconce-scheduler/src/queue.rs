@@ -12,8 +12,8 @@ use sconce_domain::{Priority, SequenceId, TenantId, Weight};
 
 use crate::Sequence;
 
-/// What a token costs a tenant of weight one. Large, so that dividing by a weight loses little.
-const TOKEN_COST: u64 = 1 << 16;
+/// What one token costs a tenant of weight one. Large, so that dividing by a weight loses little.
+const UNIT_COST: u64 = 1 << 16;
 
 /// The waiting sequences, and the accounts of all tenants that wait or run.
 #[derive(Debug, Default)]
@@ -52,14 +52,14 @@ impl FairQueue {
     /// A tenant that was away begins where the tenant stands that has been charged least: it is
     /// owed nothing for the time it did not ask. Where it has been charged more than that, it
     /// still has been: leaving for a moment settles no debt.
-    pub(crate) fn join(&mut self, sequence: &Sequence) {
+    pub(crate) fn join(&mut self, sequence: &Sequence, weight: Weight) {
         let class = self.classes.entry(sequence.priority).or_default();
         let least = class.least_spent();
         let account = class
             .accounts
             .entry(sequence.tenant.clone())
             .or_insert_with(|| Account {
-                weight: sequence.weight,
+                weight,
                 spent: 0,
                 waiting: BTreeMap::new(),
                 running: 0,
@@ -67,7 +67,7 @@ impl FairQueue {
         if !account.is_live() {
             account.spent = account.spent.max(least);
         }
-        account.weight = sequence.weight;
+        account.weight = weight;
         account.waiting.insert(sequence.place, sequence.id);
     }
 
@@ -106,27 +106,22 @@ impl FairQueue {
     /// Charges a sequence's tenant for `tokens`.
     pub(crate) fn charge(&mut self, sequence: &Sequence, tokens: u32) {
         let account = self.account(sequence);
-        account.spent += u64::from(tokens) * TOKEN_COST / u64::from(account.weight.0.get());
+        account.spent += account.by_weight(tokens);
     }
 
     /// The waiting sequence that has the best claim.
     pub(crate) fn head(&self) -> Option<SequenceId> {
-        let class = self.classes.values().find(|it| it.has_waiting())?;
+        let (&priority, class) = self.classes.iter().find(|(_, it)| it.has_waiting())?;
         let heads = class.accounts.values().filter_map(|account| {
-            let (place, id) = account.waiting.first_key_value()?;
-            Some((account.spent, account.running, place, *id))
+            let (&place, &id) = account.waiting.first_key_value()?;
+            Some((account.claim(priority, place), id))
         });
-        heads.min().map(|(.., id)| id)
+        heads.min().map(|(_, id)| id)
     }
 
     pub(crate) fn claim(&self, sequence: &Sequence) -> Claim {
         let account = &self.classes[&sequence.priority].accounts[&sequence.tenant];
-        Claim {
-            priority: sequence.priority,
-            spent: account.spent,
-            running: account.running,
-            place: sequence.place,
-        }
+        account.claim(sequence.priority, sequence.place)
     }
 
     /// The tenant that must let `sequence` in, as it runs most for its weight, two at the least,
@@ -137,7 +132,7 @@ impl FairQueue {
             return None;
         }
         let rich = accounts.iter().filter(|(_, it)| it.running > 1);
-        rich.max_by_key(|(_, it)| u64::from(it.running) * TOKEN_COST / u64::from(it.weight.0.get()))
+        rich.max_by_key(|(_, it)| it.by_weight(it.running))
             .map(|(tenant, _)| tenant)
     }
 
@@ -190,6 +185,21 @@ impl Class {
 }
 
 impl Account {
+    /// The claim of a sequence that it pays for.
+    fn claim(&self, priority: Priority, place: u64) -> Claim {
+        Claim {
+            priority,
+            spent: self.spent,
+            running: self.running,
+            place,
+        }
+    }
+
+    /// What `count` tokens or sequences come to for a tenant of this weight.
+    fn by_weight(&self, count: u32) -> u64 {
+        u64::from(count) * UNIT_COST / u64::from(self.weight.0.get())
+    }
+
     fn is_live(&self) -> bool {
         self.running > 0 || !self.waiting.is_empty()
     }

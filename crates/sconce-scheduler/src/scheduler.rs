@@ -73,8 +73,9 @@ impl Scheduler {
             return Err(SchedulerError::DuplicateId { sequence });
         }
         self.check_that_it_fits(&arrival)?;
+        let weight = arrival.weight;
         let admitted = Sequence::new(arrival, self.counters.admitted);
-        self.queue.join(&admitted);
+        self.queue.join(&admitted, weight);
         self.sequences.insert(sequence, admitted);
         self.counters.admitted += 1;
         Ok(())

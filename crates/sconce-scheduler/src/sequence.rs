@@ -24,7 +24,6 @@ pub struct Arrival {
 pub struct Sequence {
     pub(crate) id: SequenceId,
     pub(crate) tenant: TenantId,
-    pub(crate) weight: Weight,
     pub(crate) priority: Priority,
     /// Every known token: the prompt, then what was generated.
     pub(crate) tokens: Vec<TokenId>,
@@ -41,7 +40,6 @@ impl Sequence {
         Self {
             id: arrival.id,
             tenant: arrival.tenant,
-            weight: arrival.weight,
             priority: arrival.priority,
             prompt_length: arrival.prompt.len(),
             tokens: arrival.prompt,

@@ -84,8 +84,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         "the beginning of a prefix is evicted before its end",
         POOL,
         Statements(
-            "for &id in table.blocks.iter().rev() { self.dereference(id); }",
-            "for &id in table.blocks.iter() { self.dereference(id); }",
+            "for &id in blocks.iter().rev() { self.dereference(id); }",
+            "for &id in blocks.iter() { self.dereference(id); }",
         ),
     ),
     fault(
@@ -171,8 +171,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         "the less urgent go first",
         QUEUE,
         Expression(
-            "self.classes.values().find(|it| it.has_waiting())",
-            "self.classes.values().rev().find(|it| it.has_waiting())",
+            "self.classes.iter().find(|(_, it)| it.has_waiting())",
+            "self.classes.iter().rev().find(|(_, it)| it.has_waiting())",
         ),
     ),
     fault(
@@ -204,12 +204,12 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "the fair queue ignores weights",
         QUEUE,
-        Expression("u64::from(account.weight.0.get())", "1"),
+        Expression("u64::from(self.weight.0.get())", "1"),
     ),
     fault(
         "nobody is charged",
         QUEUE,
-        Expression("u64::from(tokens) * TOKEN_COST", "0"),
+        Statements("account.spent += account.by_weight(tokens);", ""),
     ),
     fault(
         "a tenant is owed for the time it was away",
