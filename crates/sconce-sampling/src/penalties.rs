@@ -22,6 +22,7 @@ impl Occurrences {
         generated: &[TokenId],
         vocabulary: usize,
     ) {
+        self.forget();
         self.marks.resize(self.marks.len().max(vocabulary), 0);
         let repetition_costs = penalties.repetition != 1.0;
         if repetition_costs {
@@ -62,8 +63,15 @@ impl Occurrences {
 
     /// Puts the logits back and forgets the marks.
     pub(crate) fn restore(&mut self, logits: &mut [f32]) {
-        for (token, original) in self.marked.drain(..) {
+        for &(token, original) in &self.marked {
             logits[token as usize] = original;
+        }
+        self.forget();
+    }
+
+    /// Forgets the marks, also those of a draw that panicked before it came to its end.
+    fn forget(&mut self) {
+        for (token, _) in self.marked.drain(..) {
             self.marks[token as usize] = 0;
         }
     }
@@ -146,6 +154,23 @@ mod tests {
             frequency: 0.25,
         };
         assert_eq!(penalised(penalties, &[2], &[0, 0]), [0.0, -2.0, 0.5, 0.0]);
+    }
+
+    #[test]
+    fn a_draw_that_panicked_midway_leaves_nothing_to_the_next() {
+        let penalties = Penalties {
+            presence: 0.5,
+            ..Penalties::default()
+        };
+        let mut occurrences = Occurrences::default();
+        occurrences.count(&penalties, &[], &[TokenId(0), TokenId(1)], 4);
+        occurrences.penalise(&mut [2.0, -2.0, 1.0, 0.0], &penalties);
+        let mut logits = [8.0, 7.0, 6.0, 5.0];
+        occurrences.count(&penalties, &[], &[TokenId(1), TokenId(3)], 4);
+        occurrences.penalise(&mut logits, &penalties);
+        assert_eq!(logits, [8.0, 6.5, 6.0, 4.5]);
+        occurrences.restore(&mut logits);
+        assert_eq!(logits, [8.0, 7.0, 6.0, 5.0]);
     }
 
     #[test]
