@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::server::{COMPLETIONS, Server};
@@ -11,6 +12,16 @@ use crate::server::{COMPLETIONS, Server};
 const COUNTING: &str = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,";
 /// Keys and values of one token of the default model, in halves.
 const KV_TOKEN_BYTES: f64 = 23_040.0;
+
+/// Asks for something that must be refused with `status`; the answer's headers and error object.
+async fn refusal(server: &Server, status: StatusCode) -> (HeaderMap, Value) {
+    let request = json!({"prompt": "a"}).to_string();
+    let refused = server.post(COMPLETIONS, request).await;
+    assert_eq!(refused.status(), status);
+    let headers = refused.headers().clone();
+    let mut answer: Value = refused.json().await.unwrap();
+    (headers, answer["error"].take())
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_still_loading_is_alive_but_not_ready() {
@@ -33,19 +44,10 @@ async fn a_server_that_is_still_loading_is_alive_but_not_ready() {
         StatusCode::SERVICE_UNAVAILABLE
     );
     assert_eq!(server.get("/metrics").await.status(), StatusCode::OK);
-    let refused = server
-        .post(COMPLETIONS, json!({"prompt": "a"}).to_string())
-        .await;
-    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(refused.headers().contains_key("retry-after"));
-    let error: Value = refused.json().await.unwrap();
-    assert!(
-        error["error"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("still loading"),
-        "{error}"
-    );
+    let (headers, error) = refusal(&server, StatusCode::SERVICE_UNAVAILABLE).await;
+    assert!(headers.contains_key("retry-after"));
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("still loading"), "{message}");
     server.signal("TERM");
     assert!(server.ended().await.success());
 }
@@ -133,17 +135,10 @@ async fn a_full_queue_says_when_to_come_back() {
                 server.metric("vllm:num_requests_waiting").await == 1.0
             })
             .await;
-        let refused = server
-            .post(COMPLETIONS, json!({"prompt": "a"}).to_string())
-            .await;
-        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
-        let retry_after = refused.headers()["retry-after"]
-            .to_str()
-            .unwrap()
-            .to_owned();
+        let (headers, error) = refusal(&server, StatusCode::TOO_MANY_REQUESTS).await;
+        let retry_after = headers["retry-after"].to_str().unwrap();
         assert!(retry_after.parse::<u32>().unwrap() >= 1);
-        let error: Value = refused.json().await.unwrap();
-        assert_eq!(error["error"]["code"], "rate_limit_exceeded");
+        assert_eq!(error["code"], "rate_limit_exceeded");
         drop(running);
     };
     let (waited, ()) = tokio::join!(async { waiting.await.finish().await }, third);
@@ -167,18 +162,9 @@ async fn a_server_told_to_stop_finishes_its_streams_and_refuses_new_requests() {
         let mut text = stream.piece().await;
         server.signal(signal);
         until_draining(&server).await;
-        let refused = server
-            .post(COMPLETIONS, json!({"prompt": "a"}).to_string())
-            .await;
-        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-        let error: Value = refused.json().await.unwrap();
-        assert!(
-            error["error"]["message"]
-                .as_str()
-                .unwrap()
-                .contains("shutting down"),
-            "{error}"
-        );
+        let (_, error) = refusal(&server, StatusCode::SERVICE_UNAVAILABLE).await;
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("shutting down"), "{message}");
         text.push_str(&stream.finish().await.text);
         assert_eq!(text, solo.text);
         assert!(server.ended().await.success());
