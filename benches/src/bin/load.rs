@@ -2,9 +2,10 @@
 //!
 //! Usage: `load URL CLIENTS [REQUESTS_PER_CLIENT] [MAX_TOKENS] [MODEL]`, for example
 //! `load http://127.0.0.1:8080 32`. Every client sends its requests one after the other, at
-//! temperature zero. Prompts are distinct from their first word on, so that no prefix cache helps,
-//! and have about 120 tokens. Prints tokens a second over all clients, the time to the first token
-//! and the time between tokens.
+//! temperature zero. Prompts have about 120 tokens and are distinct from their first word on, so that
+//! no prefix cache helps within a run. A second run sends the same ones, so a server that has seen the
+//! first finds them in its cache: start it anew to measure prompts as well. Prints tokens a second over
+//! all clients, the time to the first token and the time between tokens.
 #![expect(
     clippy::print_stdout,
     reason = "a benchmark's output is what it prints"
