@@ -1,7 +1,7 @@
 //! Activations, quantized to eight bits once for all products that read them.
 
 use super::GROUP;
-use super::packed::scales_per_group;
+use super::coding::Coded;
 use crate::{DisjointSlice, Isa, Pool};
 
 /// Adding it leaves the nearest integer in the low bits of the mantissa, without a call or a branch.
@@ -43,11 +43,21 @@ pub struct QuantizedRows {
 impl ActivationGroup {
     /// The sum of the codes that share a weight scale: all of them, or one half.
     #[inline(always)]
-    pub(crate) fn code_sum<const BITS: u32>(&self, part: usize) -> i32 {
-        if scales_per_group(BITS) == 2 {
+    pub(crate) fn code_sum<C: Coded>(&self, part: usize) -> i32 {
+        if C::CODING.parts() == 2 {
             self.sums[part]
         } else {
             self.sums[0] + self.sums[1]
+        }
+    }
+
+    /// The scale times the sum of the codes that share a minimum: all of them, or one half.
+    #[inline(always)]
+    pub(crate) fn scaled_code_sum<C: Coded>(&self, part: usize) -> f32 {
+        if C::CODING.parts() == 2 {
+            self.scale * self.sums[part] as f32
+        } else {
+            self.scaled_sum
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The kernel for AVX2: two registers of eight columns, four rows at a time.
 //!
 //! Products of bytes are summed in 16 bits as long as they cannot overflow: eight quads of 4-bit
-//! codes (8 * 2 * 15 * 127 = 30,480), four of 5-bit, two of 6-bit codes. 8-bit codes get 128 added
-//! and are taken apart into two times four bits.
+//! codes (8 * 2 * 15 * 127 = 30,480), four of up to 5-bit, two of 6-bit codes. Integers of eight bits
+//! get 128 added and are taken apart into two times four bits; where four bits choose from a table,
+//! one table gives the low and another the high half.
 //!
 //! What brought this to its speed, measured on a Zen 3 with two cores (a quad here: four rows by
 //! sixteen columns by four weights):
@@ -23,9 +24,10 @@ use std::arch::x86_64::*;
 
 use super::GROUP;
 use super::activations::{ActivationGroup, QuantizedRows};
-use super::packed::{TILE, lines_per_group, scales_per_group};
+use super::coding::{Coded, Coding};
+use super::packed::TILE;
 use super::scales::StoredScale;
-use super::tile::{Tile, TileKernel, unsigned_zero};
+use super::tile::{Tile, TileKernel};
 use crate::lanes::Lanes;
 
 /// The kernel for AVX2, FMA and F16C.
@@ -37,25 +39,25 @@ type Halves<T> = [T; 2];
 impl TileKernel for Avx2 {
     const ROWS_MAX: usize = 4;
 
-    unsafe fn rows<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S: StoredScale>(
+    unsafe fn rows<C: Coded, S: StoredScale, const ROWS: usize, const MINIMUM: bool>(
         tile: &Tile<'_, S>,
         rows: &QuantizedRows,
         first: usize,
         results: &mut [Lanes; ROWS],
     ) {
         // SAFETY: the caller's promise is passed on.
-        unsafe { rows_avx2::<ROWS, BITS, MINIMUM, S>(tile, rows, first, results) }
+        unsafe { rows_avx2::<C, S, ROWS, MINIMUM>(tile, rows, first, results) }
     }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn rows_avx2<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S: StoredScale>(
+unsafe fn rows_avx2<C: Coded, S: StoredScale, const ROWS: usize, const MINIMUM: bool>(
     tile: &Tile<'_, S>,
     rows: &QuantizedRows,
     first: usize,
     results: &mut [Lanes; ROWS],
 ) {
-    let parts = scales_per_group(BITS);
+    let parts = C::CODING.parts();
     let mut total = [[_mm256_setzero_ps(); 2]; ROWS];
     let mut x = [std::ptr::null::<ActivationGroup>(); ROWS];
     for row in 0..ROWS {
@@ -65,16 +67,16 @@ unsafe fn rows_avx2<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S: 
     for group in 0..rows.k() / GROUP {
         // SAFETY: the caller promises the tile `k / 32` groups, and each row has as many.
         unsafe {
-            let lines = lines.add(group * lines_per_group(BITS) * 64);
+            let lines = lines.add(group * C::CODING.lines() * 64);
             for part in 0..parts {
-                let sums = integer_sums::<ROWS, BITS>(lines, x, part);
+                let sums = integer_sums::<C, ROWS>(lines, x, part);
                 let scales = widen(scales.add((group * parts + part) * TILE));
-                let minima = minima_of::<MINIMUM, S>(tile, group);
+                let minima = minima_of::<MINIMUM, S>(tile, group * parts + part);
                 for row in 0..ROWS {
-                    let zero = unsigned_zero(BITS, MINIMUM) * (*x[row]).code_sum::<BITS>(part);
+                    let zero = C::CODING.lifted_zero(MINIMUM) * (*x[row]).code_sum::<C>(part);
                     let zero = _mm256_set1_epi32(zero);
                     let scale_x = _mm256_set1_ps((*x[row]).scale);
-                    let sum_x = _mm256_set1_ps((*x[row]).scaled_sum);
+                    let sum_x = _mm256_set1_ps((*x[row]).scaled_code_sum::<C>(part));
                     for half in 0..2 {
                         let centred = _mm256_cvtepi32_ps(_mm256_sub_epi32(sums[row][half], zero));
                         let scale = _mm256_mul_ps(scales[half], scale_x);
@@ -100,19 +102,19 @@ unsafe fn rows_avx2<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S: 
     }
 }
 
-/// The minima of a group, or nothing. Types with a minimum have one part a group.
+/// The minima of a part of a group, or nothing.
 ///
 /// # Safety
-/// As for `widen`; the tile must have the group.
+/// As for `widen`; the tile must have the part.
 #[inline(always)]
 unsafe fn minima_of<const MINIMUM: bool, S: StoredScale>(
     tile: &Tile<'_, S>,
-    group: usize,
+    part: usize,
 ) -> Halves<__m256> {
     // SAFETY: the caller's promise is passed on.
     unsafe {
         if MINIMUM {
-            widen(tile.minima.as_ptr().add(group * TILE))
+            widen(tile.minima.as_ptr().add(part * TILE))
         } else {
             [_mm256_setzero_ps(); 2]
         }
@@ -143,24 +145,25 @@ unsafe fn widen<S: StoredScale>(start: *const S) -> Halves<__m256> {
 /// # Safety
 /// `lines` has a group's lines, each of `x` is a group, and the processor has AVX2.
 #[inline(always)]
-unsafe fn integer_sums<const ROWS: usize, const BITS: u32>(
+unsafe fn integer_sums<C: Coded, const ROWS: usize>(
     lines: *const u8,
     x: [*const ActivationGroup; ROWS],
     part: usize,
 ) -> [Halves<__m256i>; ROWS] {
     // SAFETY: the caller's promise is passed on.
     unsafe {
-        match BITS {
-            8 => split_sums(lines, x),
-            6 => {
-                let first = wide_sums::<ROWS, BITS, 1>(lines, x, 2 * part);
-                add(first, wide_sums::<ROWS, BITS, 1>(lines, x, 2 * part + 1))
+        match C::CODING {
+            Coding::EightBits | Coding::Curve => split_sums::<C, ROWS>(lines, x),
+            Coding::SixBits => {
+                let first = wide_sums::<C, ROWS, 1>(lines, x, 2 * part);
+                add(first, wide_sums::<C, ROWS, 1>(lines, x, 2 * part + 1))
             }
-            5 => {
-                let first = wide_sums::<ROWS, BITS, 2>(lines, x, 0);
-                add(first, wide_sums::<ROWS, BITS, 2>(lines, x, 2))
+            Coding::FiveBits | Coding::Floats => {
+                let first = wide_sums::<C, ROWS, 2>(lines, x, 0);
+                add(first, wide_sums::<C, ROWS, 2>(lines, x, 2))
             }
-            _ => wide_sums::<ROWS, BITS, 4>(lines, x, 0),
+            Coding::TwoBits | Coding::ThreeBits => wide_sums::<C, ROWS, 2>(lines, x, 2 * part),
+            Coding::FourBits => wide_sums::<C, ROWS, 4>(lines, x, 0),
         }
     }
 }
@@ -181,7 +184,7 @@ unsafe fn add<const ROWS: usize>(
 
 /// Sums over `PAIRS` pairs of quads from pair `first` on, kept in 16 bits until the end.
 #[inline(always)]
-unsafe fn wide_sums<const ROWS: usize, const BITS: u32, const PAIRS: usize>(
+unsafe fn wide_sums<C: Coded, const ROWS: usize, const PAIRS: usize>(
     lines: *const u8,
     x: [*const ActivationGroup; ROWS],
     first: usize,
@@ -192,10 +195,7 @@ unsafe fn wide_sums<const ROWS: usize, const BITS: u32, const PAIRS: usize>(
         for pair in first..first + PAIRS {
             for parity in 0..2 {
                 let quad = 2 * pair + parity;
-                let weights = [
-                    unpack::<BITS>(lines, quad, 0),
-                    unpack::<BITS>(lines, quad, 1),
-                ];
+                let weights = [unpack::<C>(lines, quad, 0), unpack::<C>(lines, quad, 1)];
                 for row in 0..ROWS {
                     let x = broadcast(x[row], quad);
                     for half in 0..2 {
@@ -235,41 +235,73 @@ unsafe fn broadcast(x: *const ActivationGroup, quad: usize) -> __m256i {
     unsafe { _mm256_set1_epi32(x.cast::<i32>().add(quad).read()) }
 }
 
-/// The unsigned codes of eight columns in one quad.
+/// The lifted integers of eight columns in one quad, where they have at most six bits.
 #[inline(always)]
-unsafe fn unpack<const BITS: u32>(lines: *const u8, quad: usize, half: usize) -> __m256i {
+unsafe fn unpack<C: Coded>(lines: *const u8, quad: usize, half: usize) -> __m256i {
     // SAFETY: the caller has AVX2 and the group's lines.
     unsafe {
-        let nibbles = _mm256_load_si256(lines.add(quad / 2 * 64 + 32 * half).cast());
-        let nibbles = if quad.is_multiple_of(2) {
-            nibbles
-        } else {
-            _mm256_srli_epi16::<4>(nibbles)
-        };
-        let low = _mm256_and_si256(nibbles, _mm256_set1_epi8(15));
-        match BITS {
-            5 => {
-                let bits = lines
-                    .add(256 + 8 * quad + 4 * half)
-                    .cast::<i32>()
-                    .read_unaligned();
-                _mm256_or_si256(low, fifth_bits(bits))
+        let low = low_bits::<C>(lines, quad, half);
+        let behind = lines.add(64 * C::CODING.low_bits());
+        match C::CODING {
+            Coding::ThreeBits | Coding::FiveBits => {
+                let bits = behind.add(8 * quad + 4 * half).cast::<i32>();
+                let high = _mm256_set1_epi8(1 << C::CODING.low_bits());
+                let is_set = spread_bits(bits.read_unaligned());
+                _mm256_or_si256(low, _mm256_and_si256(is_set, high))
             }
-            6 => {
-                let shift = _mm256_set1_epi32(2 * (quad % 4) as i32);
-                let pairs = _mm256_load_si256(lines.add(256 + quad / 4 * 64 + 32 * half).cast());
-                let pairs = _mm256_srlv_epi32(pairs, shift);
+            Coding::SixBits => {
+                let line = behind.add(quad / 4 * 64 + 32 * half);
+                let pairs = shifted(line, 2 * (quad % 4));
                 let high = _mm256_slli_epi16::<4>(_mm256_and_si256(pairs, _mm256_set1_epi8(3)));
                 _mm256_or_si256(low, high)
+            }
+            Coding::Floats => {
+                _mm256_shuffle_epi8(table(const { C::CODING.lifted_table(0, u8::MAX) }), low)
             }
             _ => low,
         }
     }
 }
 
-/// Sixteen in each byte whose bit is set.
+/// The bits of a quad's codes that lie in the first lines.
 #[inline(always)]
-unsafe fn fifth_bits(bits: i32) -> __m256i {
+unsafe fn low_bits<C: Coded>(lines: *const u8, quad: usize, half: usize) -> __m256i {
+    let bits = C::CODING.low_bits();
+    let quads_per_line = 8 / bits;
+    // SAFETY: the caller has AVX2 and the group's lines.
+    unsafe {
+        let line = lines.add(quad / quads_per_line * 64 + 32 * half);
+        let codes = match (bits, quad % quads_per_line) {
+            (_, 0) => _mm256_load_si256(line.cast()),
+            (4, _) => _mm256_srli_epi16::<4>(_mm256_load_si256(line.cast())),
+            (_, place) => shifted(line, place * bits),
+        };
+        let mask = (u8::MAX >> (8 - bits)).cast_signed();
+        _mm256_and_si256(codes, _mm256_set1_epi8(mask))
+    }
+}
+
+/// Half a line, shifted right by fewer than eight bits; the upper bits of a byte come from its
+/// neighbour.
+#[inline(always)]
+unsafe fn shifted(line: *const u8, bits: usize) -> __m256i {
+    // SAFETY: the caller has AVX2 and half a line.
+    unsafe {
+        let shift = _mm256_set1_epi32(bits as i32);
+        _mm256_srlv_epi32(_mm256_load_si256(line.cast()), shift)
+    }
+}
+
+/// Sixteen bytes that codes choose from.
+#[inline(always)]
+unsafe fn table(bytes: [u8; 16]) -> __m256i {
+    // SAFETY: the caller has AVX2, and the bytes fill the register.
+    unsafe { _mm256_broadcastsi128_si256(_mm_loadu_si128(bytes.as_ptr().cast())) }
+}
+
+/// All ones in each byte whose bit is set.
+#[inline(always)]
+unsafe fn spread_bits(bits: i32) -> __m256i {
     // SAFETY: the caller has AVX2.
     unsafe {
         let eighths = _mm256_setr_epi8(
@@ -278,15 +310,14 @@ unsafe fn fifth_bits(bits: i32) -> __m256i {
         );
         let spread = _mm256_shuffle_epi8(_mm256_set1_epi32(bits), eighths);
         let own_bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64.cast_signed());
-        let is_set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, own_bit), own_bit);
-        _mm256_and_si256(is_set, _mm256_set1_epi8(16))
+        _mm256_cmpeq_epi8(_mm256_and_si256(spread, own_bit), own_bit)
     }
 }
 
-/// Sums over all eight quads of 8-bit codes with 128 added: low and high half of a code apart, so that
-/// their products, too, stay in 16 bits.
+/// Sums over all eight quads of integers with 128 added: the low and high four bits of each apart, so
+/// that their products, too, stay in 16 bits.
 #[inline(always)]
-unsafe fn split_sums<const ROWS: usize>(
+unsafe fn split_sums<C: Coded, const ROWS: usize>(
     lines: *const u8,
     x: [*const ActivationGroup; ROWS],
 ) -> [Halves<__m256i>; ROWS] {
@@ -296,13 +327,7 @@ unsafe fn split_sums<const ROWS: usize>(
         for half in 0..2 {
             let mut split = [[_mm256_setzero_si256(); 2]; ROWS];
             for quad in 0..8 {
-                let signed = _mm256_load_si256(lines.add(64 * quad + 32 * half).cast());
-                let codes = _mm256_xor_si256(signed, _mm256_set1_epi8(i8::MIN));
-                let low_half = _mm256_set1_epi8(15);
-                let weights = [
-                    _mm256_and_si256(codes, low_half),
-                    _mm256_and_si256(_mm256_srli_epi16::<4>(codes), low_half),
-                ];
+                let weights = halves_of_codes::<C>(lines, quad, half);
                 for row in 0..ROWS {
                     let x = broadcast(x[row], quad);
                     for part in 0..2 {
@@ -319,5 +344,29 @@ unsafe fn split_sums<const ROWS: usize>(
             }
         }
         sums
+    }
+}
+
+/// The low and the high four bits of the lifted integers of eight columns in one quad.
+#[inline(always)]
+unsafe fn halves_of_codes<C: Coded>(lines: *const u8, quad: usize, half: usize) -> [__m256i; 2] {
+    // SAFETY: the caller has AVX2 and the group's lines.
+    unsafe {
+        let codes = low_bits::<C>(lines, quad, half);
+        if C::CODING == Coding::EightBits {
+            let lifted = _mm256_xor_si256(codes, _mm256_set1_epi8(i8::MIN));
+            let low_half = _mm256_set1_epi8(15);
+            [
+                _mm256_and_si256(lifted, low_half),
+                _mm256_and_si256(_mm256_srli_epi16::<4>(lifted), low_half),
+            ]
+        } else {
+            let low = const { C::CODING.lifted_table(0, 15) };
+            let high = const { C::CODING.lifted_table(4, 15) };
+            [
+                _mm256_shuffle_epi8(table(low), codes),
+                _mm256_shuffle_epi8(table(high), codes),
+            ]
+        }
     }
 }

@@ -8,9 +8,10 @@ use std::arch::x86_64::*;
 
 use super::GROUP;
 use super::activations::{ActivationGroup, QuantizedRows};
-use super::packed::{TILE, lines_per_group, scales_per_group};
+use super::coding::{Coded, Coding};
+use super::packed::TILE;
 use super::scales::StoredScale;
-use super::tile::{Tile, TileKernel, unsigned_zero};
+use super::tile::{Tile, TileKernel};
 use crate::lanes::Lanes;
 
 /// The kernel for AVX-512 (F, BW, VL, VNNI).
@@ -19,25 +20,25 @@ pub(crate) struct Avx512;
 impl TileKernel for Avx512 {
     const ROWS_MAX: usize = 8;
 
-    unsafe fn rows<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S: StoredScale>(
+    unsafe fn rows<C: Coded, S: StoredScale, const ROWS: usize, const MINIMUM: bool>(
         tile: &Tile<'_, S>,
         rows: &QuantizedRows,
         first: usize,
         results: &mut [Lanes; ROWS],
     ) {
         // SAFETY: the caller's promise is passed on.
-        unsafe { rows_avx512::<ROWS, BITS, MINIMUM, S>(tile, rows, first, results) }
+        unsafe { rows_avx512::<C, S, ROWS, MINIMUM>(tile, rows, first, results) }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni,avx2,fma,f16c")]
-unsafe fn rows_avx512<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S: StoredScale>(
+unsafe fn rows_avx512<C: Coded, S: StoredScale, const ROWS: usize, const MINIMUM: bool>(
     tile: &Tile<'_, S>,
     rows: &QuantizedRows,
     first: usize,
     results: &mut [Lanes; ROWS],
 ) {
-    let parts = scales_per_group(BITS);
+    let parts = C::CODING.parts();
     let mut total = [_mm512_setzero_ps(); ROWS];
     let mut x = [std::ptr::null::<ActivationGroup>(); ROWS];
     for row in 0..ROWS {
@@ -47,22 +48,22 @@ unsafe fn rows_avx512<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S
     for group in 0..rows.k() / GROUP {
         // SAFETY: the caller promises the tile `k / 32` groups, and each row has as many.
         unsafe {
-            let lines = lines.add(group * lines_per_group(BITS) * 64);
+            let lines = lines.add(group * C::CODING.lines() * 64);
             for part in 0..parts {
-                let sums = integer_sums::<ROWS, BITS>(lines, x, part);
+                let sums = integer_sums::<C, ROWS>(lines, x, part);
                 let scales = widen(scales.add((group * parts + part) * TILE));
                 for row in 0..ROWS {
-                    let zero = unsigned_zero(BITS, MINIMUM) * (*x[row]).code_sum::<BITS>(part);
+                    let zero = C::CODING.lifted_zero(MINIMUM) * (*x[row]).code_sum::<C>(part);
                     let centred = _mm512_sub_epi32(sums[row], _mm512_set1_epi32(zero));
                     let scale = _mm512_mul_ps(scales, _mm512_set1_ps((*x[row]).scale));
                     total[row] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(centred), total[row]);
                 }
-            }
-            if MINIMUM {
-                let minima = widen(tile.minima.as_ptr().add(group * TILE));
-                for row in 0..ROWS {
-                    let sum_x = _mm512_set1_ps((*x[row]).scaled_sum);
-                    total[row] = _mm512_fmadd_ps(minima, sum_x, total[row]);
+                if MINIMUM {
+                    let minima = widen(tile.minima.as_ptr().add((group * parts + part) * TILE));
+                    for row in 0..ROWS {
+                        let sum_x = _mm512_set1_ps((*x[row]).scaled_code_sum::<C>(part));
+                        total[row] = _mm512_fmadd_ps(minima, sum_x, total[row]);
+                    }
                 }
             }
             for row in 0..ROWS {
@@ -97,17 +98,17 @@ unsafe fn widen<S: StoredScale>(start: *const S) -> __m512 {
 /// # Safety
 /// `lines` has a group's lines, each of `x` is a group, and the processor has AVX-512.
 #[inline(always)]
-unsafe fn integer_sums<const ROWS: usize, const BITS: u32>(
+unsafe fn integer_sums<C: Coded, const ROWS: usize>(
     lines: *const u8,
     x: [*const ActivationGroup; ROWS],
     part: usize,
 ) -> [__m512i; ROWS] {
-    let quads_per_part = 8 / scales_per_group(BITS);
+    let quads_per_part = 8 / C::CODING.parts();
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [_mm512_setzero_si512(); ROWS];
         for quad in part * quads_per_part..(part + 1) * quads_per_part {
-            let weights = unpack::<BITS>(lines, quad);
+            let weights = unpack::<C>(lines, quad);
             for row in 0..ROWS {
                 let x = _mm512_set1_epi32(x[row].cast::<i32>().add(quad).read());
                 sums[row] = _mm512_dpbusd_epi32(sums[row], weights, x);
@@ -117,35 +118,57 @@ unsafe fn integer_sums<const ROWS: usize, const BITS: u32>(
     }
 }
 
-/// The unsigned codes of sixteen columns in one quad.
+/// The lifted integers of sixteen columns in one quad.
 #[inline(always)]
-unsafe fn unpack<const BITS: u32>(lines: *const u8, quad: usize) -> __m512i {
+unsafe fn unpack<C: Coded>(lines: *const u8, quad: usize) -> __m512i {
     // SAFETY: the caller has AVX-512 and the group's lines.
     unsafe {
-        if BITS == 8 {
-            let signed = _mm512_load_si512(lines.add(quad * 64).cast());
-            return _mm512_xor_si512(signed, _mm512_set1_epi8(i8::MIN));
-        }
-        let nibbles = _mm512_load_si512(lines.add(quad / 2 * 64).cast());
-        let nibbles = if quad.is_multiple_of(2) {
-            nibbles
-        } else {
-            _mm512_srli_epi16::<4>(nibbles)
-        };
-        let low = _mm512_and_si512(nibbles, _mm512_set1_epi8(15));
-        match BITS {
-            5 => {
-                let is_set = lines.add(256 + 8 * quad).cast::<u64>().read_unaligned();
-                _mm512_mask_add_epi8(low, is_set, low, _mm512_set1_epi8(16))
+        let low = low_bits::<C>(lines, quad);
+        let behind = lines.add(64 * C::CODING.low_bits());
+        match C::CODING {
+            Coding::EightBits => _mm512_xor_si512(low, _mm512_set1_epi8(i8::MIN)),
+            Coding::ThreeBits | Coding::FiveBits => {
+                let is_set = behind.add(8 * quad).cast::<u64>().read_unaligned();
+                let bit = _mm512_set1_epi8(1 << C::CODING.low_bits());
+                _mm512_mask_add_epi8(low, is_set, low, bit)
             }
-            6 => {
-                let shift = _mm512_set1_epi32(2 * (quad % 4) as i32);
-                let pairs = _mm512_load_si512(lines.add(256 + quad / 4 * 64).cast());
-                let pairs = _mm512_srlv_epi32(pairs, shift);
+            Coding::SixBits => {
+                let pairs = shifted(behind.add(quad / 4 * 64), 2 * (quad % 4));
                 let high = _mm512_slli_epi16::<4>(_mm512_and_si512(pairs, _mm512_set1_epi8(3)));
                 _mm512_or_si512(low, high)
             }
-            _ => low,
+            Coding::Curve | Coding::Floats => {
+                let table = const { C::CODING.lifted_table(0, u8::MAX) };
+                let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+                _mm512_shuffle_epi8(table, low)
+            }
+            Coding::TwoBits | Coding::FourBits => low,
         }
+    }
+}
+
+/// The bits of a quad's codes that lie in the first lines.
+#[inline(always)]
+unsafe fn low_bits<C: Coded>(lines: *const u8, quad: usize) -> __m512i {
+    let bits = C::CODING.low_bits();
+    let quads_per_line = 8 / bits;
+    // SAFETY: the caller has AVX-512 and the group's lines.
+    unsafe {
+        let line = lines.add(quad / quads_per_line * 64);
+        let codes = shifted(line, quad % quads_per_line * bits);
+        _mm512_and_si512(
+            codes,
+            _mm512_set1_epi8((u8::MAX >> (8 - bits)).cast_signed()),
+        )
+    }
+}
+
+/// A line, shifted right by fewer than eight bits; the upper bits of a byte come from its neighbour.
+#[inline(always)]
+unsafe fn shifted(line: *const u8, bits: usize) -> __m512i {
+    // SAFETY: the caller has AVX-512 and a line.
+    unsafe {
+        let shift = _mm512_set1_epi32(bits as i32);
+        _mm512_srlv_epi32(_mm512_load_si512(line.cast()), shift)
     }
 }

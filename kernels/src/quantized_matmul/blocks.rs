@@ -1,8 +1,8 @@
 //! GGUF's block formats, read one group of 32 weights at a time.
 //!
 //! Source of the layouts: the GGUF quantization types as ggml defines them (`block_q4_1`,
-//! `block_q6_K` and so on). Every format becomes `weight = scale * (code - zero) + minimum`, where
-//! `code` is unsigned except for eight-bit formats.
+//! `block_q6_K` and so on). Every format becomes `weight = scale * integer + minimum`, where a code
+//! is the integer itself, the integer plus a zero, or its place in a table.
 
 use half::f16;
 
@@ -22,23 +22,33 @@ pub enum BlockFormat {
     Q5_1,
     /// 32 weights of 8 bits, one scale.
     Q8_0,
+    /// 256 weights of 2 bits, a scale and a minimum for each 16.
+    Q2K,
+    /// 256 weights of 3 bits, a scale for each 16.
+    Q3K,
     /// 256 weights of 4 bits, a scale and a minimum for each 32.
     Q4K,
     /// 256 weights of 5 bits, a scale and a minimum for each 32.
     Q5K,
     /// 256 weights of 6 bits, a scale for each 16.
     Q6K,
+    /// 32 weights of 4 bits that choose from a curve of integers, one scale.
+    Iq4Nl,
+    /// 256 weights of 4 bits that choose from the same curve, a scale for each 32.
+    Iq4Xs,
+    /// 32 numbers of 4 bits with an exponent, one power of two as scale.
+    Mxfp4,
 }
 
 /// Thirty-two weights of one row, taken apart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
-    /// The integer codes.
-    pub codes: [i16; GROUP],
+    /// The codes as they are packed; eight bits are signed.
+    pub codes: [u8; GROUP],
     /// The scales of the first and the second sixteen weights.
     pub scales: [f32; 2],
-    /// Added to every weight.
-    pub minimum: f32,
+    /// Added to each of the first and of the second sixteen weights.
+    pub minima: [f32; 2],
 }
 
 impl BlockFormat {
@@ -46,8 +56,9 @@ impl BlockFormat {
     #[must_use]
     pub fn block_weights(self) -> usize {
         match self {
-            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
-            Self::Q4K | Self::Q5K | Self::Q6K => 256,
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => GROUP,
+            Self::Iq4Nl | Self::Mxfp4 => GROUP,
+            Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K | Self::Iq4Xs => 256,
         }
     }
 
@@ -55,14 +66,18 @@ impl BlockFormat {
     #[must_use]
     pub fn block_bytes(self) -> usize {
         match self {
-            Self::Q4_0 => 18,
+            Self::Q4_0 | Self::Iq4Nl => 18,
             Self::Q4_1 => 20,
             Self::Q5_0 => 22,
             Self::Q5_1 => 24,
             Self::Q8_0 => 34,
+            Self::Q2K => 84,
+            Self::Q3K => 110,
             Self::Q4K => 144,
             Self::Q5K => 176,
             Self::Q6K => 210,
+            Self::Iq4Xs => 136,
+            Self::Mxfp4 => 17,
         }
     }
 
@@ -72,37 +87,25 @@ impl BlockFormat {
         k / self.block_weights() * self.block_bytes()
     }
 
-    /// Bits of a code.
+    /// The integer that `code` stands for: what its scale is multiplied with.
     #[must_use]
-    pub fn bits(self) -> u32 {
-        match self {
-            Self::Q4_0 | Self::Q4_1 | Self::Q4K => 4,
-            Self::Q5_0 | Self::Q5_1 | Self::Q5K => 5,
-            Self::Q6K => 6,
-            Self::Q8_0 => 8,
-        }
-    }
-
-    /// The code that stands for zero.
-    #[must_use]
-    pub fn zero(self) -> i16 {
-        match self {
-            Self::Q4_0 => 8,
-            Self::Q5_0 => 16,
-            Self::Q6K => 32,
-            Self::Q4_1 | Self::Q5_1 | Self::Q8_0 | Self::Q4K | Self::Q5K => 0,
-        }
+    pub fn integer(self, code: u8) -> i32 {
+        self.coding().integer(code) - self.coding().zero(self.has_minimum())
     }
 
     /// Whether weights have a minimum that is not a multiple of their scale.
     #[must_use]
     pub fn has_minimum(self) -> bool {
-        matches!(self, Self::Q4_1 | Self::Q5_1 | Self::Q4K | Self::Q5K)
+        matches!(
+            self,
+            Self::Q4_1 | Self::Q5_1 | Self::Q2K | Self::Q4K | Self::Q5K
+        )
     }
 
-    /// Whether scales are products, which half precision cannot hold exactly.
-    pub(crate) fn has_product_scales(self) -> bool {
-        matches!(self, Self::Q4K | Self::Q5K | Self::Q6K)
+    /// Whether half precision holds the scales exactly. It does not hold products of two scales, nor
+    /// all powers of two.
+    pub(crate) fn has_half_scales(self) -> bool {
+        self.block_weights() == GROUP && self != Self::Mxfp4
     }
 
     /// Group number `index` of a row that begins at `row[0]`.
@@ -118,30 +121,26 @@ impl BlockFormat {
         match self {
             Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 => self.small_block(block),
             Self::Q8_0 => eight_bits(block),
+            Self::Iq4Nl => Group::scaled(nibbles(&block[2..]), half_at(block, 0)),
+            Self::Mxfp4 => Group::scaled(nibbles(&block[1..]), power_of_two(block[0])),
+            Self::Q2K => two_bits_k(block, part),
+            Self::Q3K => three_bits_k(block, part),
             Self::Q4K => four_or_five_bits_k(block, part, None),
             Self::Q5K => four_or_five_bits_k(block, part, Some(16)),
             Self::Q6K => six_bits_k(block, part),
+            Self::Iq4Xs => curve_of_256(block, part),
         }
     }
 
-    /// Q4_0, Q4_1, Q5_0, Q5_1: a scale, perhaps a minimum, perhaps 32 fifth bits, then sixteen bytes
-    /// whose low nibbles are the first sixteen codes and whose high nibbles are the others.
+    /// Q4_0, Q4_1, Q5_0, Q5_1: a scale, perhaps a minimum, perhaps 32 fifth bits, then nibbles.
     fn small_block(self, block: &[u8]) -> Group {
         let fifth_bits = if self.has_minimum() { 4 } else { 2 };
-        let nibbles = if self.bits() == 5 {
-            fifth_bits + 4
-        } else {
-            fifth_bits
-        };
-        let mut codes = [0; GROUP];
-        for pair in 0..16 {
-            let byte = block[nibbles + pair];
-            codes[pair] = i16::from(byte & 15);
-            codes[pair + 16] = i16::from(byte >> 4);
-        }
-        if self.bits() == 5 {
+        let has_fifth_bits = matches!(self, Self::Q5_0 | Self::Q5_1);
+        let first_nibbles = fifth_bits + if has_fifth_bits { 4 } else { 0 };
+        let mut codes = nibbles(&block[first_nibbles..]);
+        if has_fifth_bits {
             for (k, code) in codes.iter_mut().enumerate() {
-                *code |= i16::from(block[fifth_bits + k / 8] >> (k % 8) & 1) << 4;
+                *code |= (block[fifth_bits + k / 8] >> (k % 8) & 1) << 4;
             }
         }
         let minimum = if self.has_minimum() {
@@ -150,11 +149,26 @@ impl BlockFormat {
             0.0
         };
         Group {
-            codes,
-            scales: [half_at(block, 0); 2],
-            minimum,
+            minima: [minimum; 2],
+            ..Group::scaled(codes, half_at(block, 0))
         }
     }
+}
+
+impl Group {
+    /// Codes with one scale and no minimum.
+    fn scaled(codes: [u8; GROUP], scale: f32) -> Self {
+        Self {
+            codes,
+            scales: [scale; 2],
+            minima: [0.0; 2],
+        }
+    }
+}
+
+/// Sixteen bytes whose low nibbles are the first sixteen codes and whose high nibbles are the others.
+fn nibbles(bytes: &[u8]) -> [u8; GROUP] {
+    std::array::from_fn(|k| bytes[k % 16] >> (k / 16 * 4) & 15)
 }
 
 fn half_at(block: &[u8], offset: usize) -> f32 {
@@ -162,12 +176,60 @@ fn half_at(block: &[u8], offset: usize) -> f32 {
 }
 
 fn eight_bits(block: &[u8]) -> Group {
-    let codes = std::array::from_fn(|k| i16::from(block[2 + k].cast_signed()));
-    Group {
-        codes,
-        scales: [half_at(block, 0); 2],
-        minimum: 0.0,
+    Group::scaled(std::array::from_fn(|k| block[2 + k]), half_at(block, 0))
+}
+
+/// Half of two to the power of `exponent - 127`: the codes of MXFP4 stand for halves. The smallest
+/// exponents make subnormal numbers.
+fn power_of_two(exponent: u8) -> f32 {
+    match exponent {
+        0 | 1 => f32::from_bits(1 << (21 + exponent)),
+        _ => f32::from_bits(u32::from(exponent - 1) << 23),
     }
+}
+
+/// The codes of a group in the blocks of 256 with two bits each: the groups of each half of the block
+/// share 32 bytes.
+fn bit_pairs(bytes: &[u8], group: usize) -> [u8; GROUP] {
+    let (half, shift) = (group / 4, group % 4 * 2);
+    std::array::from_fn(|k| bytes[half * GROUP + k] >> shift & 3)
+}
+
+/// Q2_K: sixteen bytes of a four-bit scale and a four-bit minimum each, 64 bytes of bit pairs, and two
+/// half-precision scales of them.
+fn two_bits_k(block: &[u8], group: usize) -> Group {
+    let both = [block[group * 2], block[group * 2 + 1]];
+    Group {
+        codes: bit_pairs(&block[16..], group),
+        scales: both.map(|it| half_at(block, 80) * f32::from(it & 15)),
+        minima: both.map(|it| -(half_at(block, 82) * f32::from(it >> 4))),
+    }
+}
+
+/// Q3_K: 32 bytes of third bits (bit `group` of byte `k`), 64 bytes of bit pairs, twelve bytes of
+/// six-bit scales with 32 added, one scale of scales.
+fn three_bits_k(block: &[u8], group: usize) -> Group {
+    let low = bit_pairs(&block[32..], group);
+    let packed = &block[96..108];
+    let scale = |index: usize| {
+        let low = packed[index % 8] >> (index / 8 * 4) & 15;
+        let high = packed[8 + index % 4] >> (index / 4 * 2) & 3;
+        half_at(block, 108) * (f32::from(low | high << 4) - 32.0)
+    };
+    Group {
+        codes: std::array::from_fn(|k| low[k] | (block[k] >> group & 1) << 2),
+        scales: [scale(group * 2), scale(group * 2 + 1)],
+        minima: [0.0; 2],
+    }
+}
+
+/// IQ4_XS: a scale of scales, the high bit pairs of eight six-bit scales with 32 added, their low
+/// nibbles, then sixteen bytes of nibbles for each group.
+fn curve_of_256(block: &[u8], group: usize) -> Group {
+    let low = block[4 + group / 2] >> (group % 2 * 4) & 15;
+    let high = u16::from_le_bytes([block[2], block[3]]) >> (group * 2) & 3;
+    let scale = f32::from(low) + f32::from(high << 4) - 32.0;
+    Group::scaled(nibbles(&block[8 + group * 16..]), half_at(block, 0) * scale)
 }
 
 /// The six-bit scale and minimum of one of the eight groups in a Q4_K or Q5_K block.
@@ -190,12 +252,12 @@ fn four_or_five_bits_k(block: &[u8], group: usize, fifth_bits: Option<usize>) ->
     let codes = std::array::from_fn(|k| {
         let low = block[nibbles + k] >> shift & 15;
         let high = fifth_bits.map_or(0, |offset| block[offset + k] >> group & 1);
-        i16::from(low | high << 4)
+        low | high << 4
     });
     Group {
         codes,
         scales: [half_at(block, 0) * f32::from(scale); 2],
-        minimum: -(half_at(block, 2) * f32::from(minimum)),
+        minima: [-(half_at(block, 2) * f32::from(minimum)); 2],
     }
 }
 
@@ -208,13 +270,13 @@ fn six_bits_k(block: &[u8], group: usize) -> Group {
     let codes = std::array::from_fn(|k| {
         let low = low_bytes[k] >> (quarter / 2 * 4) & 15;
         let high = high_bytes[k] >> (quarter * 2) & 3;
-        i16::from(low | high << 4)
+        low | high << 4
     });
     let scale_of_scales = half_at(block, 208);
     let scale = |index: usize| scale_of_scales * f32::from(block[192 + index].cast_signed());
     Group {
         codes,
         scales: [scale(group * 2), scale(group * 2 + 1)],
-        minimum: 0.0,
+        minima: [0.0; 2],
     }
 }

@@ -5,7 +5,8 @@
 //! output follows one chain of fused multiply-adds, in the order of `k`:
 //!
 //! `acc = fma(scale_w * scale_x, integer sum, acc)`, then, for types with a minimum,
-//! `acc = fma(min_w, scale_x * sum of x, acc)`.
+//! `acc = fma(min_w, scale_x * sum of x, acc)`. Types with a scale for each 16 weights do so twice a
+//! group.
 //!
 //! The chain is the same for one row and for a thousand and on every instruction set, so results
 //! are equal bit for bit (see the crate's head).
@@ -19,6 +20,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod blocks;
+mod coding;
 mod packed;
 mod portable;
 #[cfg(target_arch = "x86_64")]

@@ -6,13 +6,15 @@
 //!
 //! * 8 bits: line `q` holds quad `q`.
 //! * 4 bits: line `q / 2` holds quad `q` in its low (even `q`) or high nibbles.
-//! * 5 bits: as 4 bits; the fifth line holds eight bytes a quad, one bit for each byte position.
+//! * 2 bits: line `q / 4` holds quad `q`, shifted left by `2 * (q % 4)`.
+//! * 3 and 5 bits: as one fewer; the line behind holds eight bytes a quad, one bit for each byte position.
 //! * 6 bits: as 4 bits; line `4 + q / 4` holds two more bits, shifted left by `2 * (q % 4)`.
 //!
 //! Packing keeps every code and every scale exactly. Scales that files store in half precision stay
 //! so, hence 32-weight types take as much memory packed as they take in the file.
 
 use super::blocks::{BlockFormat, GROUP};
+use super::coding::Coding;
 use super::scales::Scales;
 use crate::{DisjointSlice, Pool};
 
@@ -56,21 +58,6 @@ pub enum PackError {
     },
 }
 
-/// Lines of 64 bytes that a tile's group fills, for codes of `bits`.
-pub(crate) const fn lines_per_group(bits: u32) -> usize {
-    match bits {
-        8 => 8,
-        6 => 6,
-        5 => 5,
-        _ => 4,
-    }
-}
-
-/// Scales of one column in a group.
-pub(crate) const fn scales_per_group(bits: u32) -> usize {
-    if bits == 6 { 2 } else { 1 }
-}
-
 impl PackedMatrix {
     /// Packs the matrix whose rows lie in `bytes` as the file has them.
     pub fn pack(
@@ -94,18 +81,15 @@ impl PackedMatrix {
             });
         }
         let cells = n.div_ceil(TILE) * (k / GROUP);
-        let lines = cells * lines_per_group(format.bits());
-        let scales = cells * scales_per_group(format.bits()) * TILE;
-        let is_product = format.has_product_scales();
+        let coding = format.coding();
+        let scales = Scales::zeroed(cells * coding.parts() * TILE, format.has_half_scales());
         let mut matrix = Self {
             format,
             n,
             k,
-            codes: vec![Line([0; 64]); lines],
-            scales: Scales::zeroed(scales, is_product),
-            minima: format
-                .has_minimum()
-                .then(|| Scales::zeroed(cells * TILE, is_product)),
+            codes: vec![Line([0; 64]); cells * coding.lines()],
+            minima: format.has_minimum().then(|| scales.clone()),
+            scales,
         };
         matrix.fill(pool, bytes);
         Ok(matrix)
@@ -113,10 +97,7 @@ impl PackedMatrix {
 
     fn fill(&mut self, pool: &mut Pool, bytes: &[u8]) {
         let (format, n, k) = (self.format, self.n, self.k);
-        let (lines_per_group, parts) = (
-            lines_per_group(format.bits()),
-            scales_per_group(format.bits()),
-        );
+        let (lines_per_group, parts) = (format.coding().lines(), format.coding().parts());
         let (groups, row_bytes) = (k / GROUP, format.row_bytes(k));
         let lines = DisjointSlice::new(&mut self.codes);
         let scales = self.scales.disjoint();
@@ -125,22 +106,25 @@ impl PackedMatrix {
             let rows = &bytes[tile * TILE * row_bytes..n.min((tile + 1) * TILE) * row_bytes];
             for group in 0..groups {
                 let cell = tile * groups + group;
-                let mut columns = [[0.0; TILE]; 3];
+                let mut columns = [[[0.0; TILE]; 2]; 2];
                 // SAFETY: each task has the lines, scales and minima of a tile of its own.
                 let lines = unsafe { lines.part(cell * lines_per_group, lines_per_group) };
                 for (column, row) in rows.chunks_exact(row_bytes).enumerate() {
                     let found = format.group(row, group);
-                    put_codes(lines, format, column, &found.codes);
-                    let values = [found.scales[0], found.scales[1], found.minimum];
-                    (0..3).for_each(|index| columns[index][column] = values[index]);
+                    put_codes(lines, format.coding(), column, &found.codes);
+                    for part in 0..parts {
+                        columns[part][0][column] = found.scales[part];
+                        columns[part][1][column] = found.minima[part];
+                    }
                 }
                 // SAFETY: as above.
                 unsafe {
                     for part in 0..parts {
-                        scales.set((cell * parts + part) * TILE, &columns[part]);
-                    }
-                    if let Some(minima) = &minima {
-                        minima.set(cell * TILE, &columns[2]);
+                        let index = (cell * parts + part) * TILE;
+                        scales.set(index, &columns[part][0]);
+                        if let Some(minima) = &minima {
+                            minima.set(index, &columns[part][1]);
+                        }
                     }
                 }
             }
@@ -149,11 +133,7 @@ impl PackedMatrix {
 
     fn scale_index(&self, column: usize, group: usize, part: usize) -> usize {
         let cell = column / TILE * (self.k / GROUP) + group;
-        (cell * scales_per_group(self.format.bits()) + part) * TILE + column % TILE
-    }
-
-    fn minimum_index(&self, column: usize, group: usize) -> usize {
-        (column / TILE * (self.k / GROUP) + group) * TILE + column % TILE
+        (cell * self.format.coding().parts() + part) * TILE + column % TILE
     }
 
     /// Number of outputs.
@@ -205,52 +185,46 @@ impl PackedMatrix {
     pub fn dequantize_row(&self, index: usize, row: &mut [f32]) {
         assert!(index < self.n, "row {index} of {}", self.n);
         assert_eq!(row.len(), self.k, "a row has k weights");
-        let bits = self.format.bits();
-        let first_line = index / TILE * (self.k / GROUP) * lines_per_group(bits);
+        let coding = self.format.coding();
+        let first_line = index / TILE * (self.k / GROUP) * coding.lines();
         for (k, weight) in row.iter_mut().enumerate() {
             let group = k / GROUP;
-            let lines = &self.codes[first_line + group * lines_per_group(bits)..];
-            let code = code_at(lines, bits, index % TILE, k % GROUP) - self.format.zero();
-            let part = k % GROUP / 16 * (scales_per_group(bits) - 1);
-            let scale = self.scales.get(self.scale_index(index, group, part));
-            let minimum = self
-                .minima
-                .as_ref()
-                .map_or(0.0, |it| it.get(self.minimum_index(index, group)));
-            *weight = scale.mul_add(f32::from(code), minimum);
+            let lines = &self.codes[first_line + group * coding.lines()..];
+            let code = code_at(lines, coding, 4 * (index % TILE) + k % 4, k % GROUP / 4);
+            let part = k % GROUP / 16 * (coding.parts() - 1);
+            let scale_index = self.scale_index(index, group, part);
+            let minimum = self.minima.as_ref().map_or(0.0, |it| it.get(scale_index));
+            let scale = self.scales.get(scale_index);
+            *weight = scale.mul_add(self.format.integer(code) as f32, minimum);
         }
     }
 }
 
-fn put_codes(lines: &mut [Line], format: BlockFormat, column: usize, codes: &[i16; GROUP]) {
-    let bits = format.bits();
+fn put_codes(lines: &mut [Line], coding: Coding, column: usize, codes: &[u8; GROUP]) {
+    let (low_bits, high_bits) = (coding.low_bits(), coding.high_bits());
+    let quads_per_line = 8 / low_bits;
     for (k, &code) in codes.iter().enumerate() {
         let (quad, position) = (k / 4, 4 * column + k % 4);
-        let code = code as u8;
-        if bits == 8 {
-            lines[quad].0[position] = code;
-            continue;
-        }
-        lines[quad / 2].0[position] |= (code & 15) << (quad % 2 * 4);
-        if bits == 5 {
-            lines[4].0[quad * 8 + position / 8] |= (code >> 4) << (position % 8);
-        }
-        if bits == 6 {
-            lines[4 + quad / 4].0[position] |= (code >> 4) << (quad % 4 * 2);
+        let low = code & (u8::MAX >> (8 - low_bits));
+        lines[quad / quads_per_line].0[position] |= low << (quad % quads_per_line * low_bits);
+        match high_bits {
+            1 => lines[low_bits].0[quad * 8 + position / 8] |= code >> low_bits << (position % 8),
+            2 => lines[low_bits + quad / 4].0[position] |= code >> low_bits << (quad % 4 * 2),
+            _ => {}
         }
     }
 }
 
-fn code_at(lines: &[Line], bits: u32, column: usize, k: usize) -> i16 {
-    let (quad, position) = (k / 4, 4 * column + k % 4);
-    if bits == 8 {
-        return i16::from(lines[quad].0[position].cast_signed());
+/// The code at byte `position` of a quad.
+#[inline(always)]
+pub(crate) fn code_at(lines: &[Line], coding: Coding, position: usize, quad: usize) -> u8 {
+    let (low_bits, high_bits) = (coding.low_bits(), coding.high_bits());
+    let quads_per_line = 8 / low_bits;
+    let byte = lines[quad / quads_per_line].0[position];
+    let low = byte >> (quad % quads_per_line * low_bits) & (u8::MAX >> (8 - low_bits));
+    match high_bits {
+        1 => low | (lines[low_bits].0[quad * 8 + position / 8] >> (position % 8) & 1) << low_bits,
+        2 => low | (lines[low_bits + quad / 4].0[position] >> (quad % 4 * 2) & 3) << low_bits,
+        _ => low,
     }
-    let low = lines[quad / 2].0[position] >> (quad % 2 * 4) & 15;
-    let high = match bits {
-        5 => lines[4].0[quad * 8 + position / 8] >> (position % 8) & 1,
-        6 => lines[4 + quad / 4].0[position] >> (quad % 4 * 2) & 3,
-        _ => 0,
-    };
-    i16::from(low | high << 4)
 }

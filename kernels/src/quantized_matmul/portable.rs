@@ -2,9 +2,10 @@
 //! the packed layout says what the vector kernels take it to say.
 
 use super::activations::QuantizedRows;
-use super::packed::{Line, TILE, lines_per_group, scales_per_group};
+use super::coding::Coded;
+use super::packed::{Line, TILE, code_at};
 use super::scales::StoredScale;
-use super::tile::{Tile, TileKernel, zero_code};
+use super::tile::{Tile, TileKernel};
 use crate::lanes::{Lanes, fused};
 
 /// The kernel without vector instructions.
@@ -13,44 +14,45 @@ pub(crate) struct Portable;
 impl TileKernel for Portable {
     const ROWS_MAX: usize = 4;
 
-    unsafe fn rows<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S: StoredScale>(
+    unsafe fn rows<C: Coded, S: StoredScale, const ROWS: usize, const MINIMUM: bool>(
         tile: &Tile<'_, S>,
         rows: &QuantizedRows,
         first: usize,
         results: &mut [Lanes; ROWS],
     ) {
         for row in 0..ROWS {
-            results[row] = one_row::<BITS, MINIMUM, S>(tile, rows, first + row);
+            results[row] = one_row::<C, S, MINIMUM>(tile, rows, first + row);
         }
     }
 }
 
-fn one_row<const BITS: u32, const MINIMUM: bool, S: StoredScale>(
+fn one_row<C: Coded, S: StoredScale, const MINIMUM: bool>(
     tile: &Tile<'_, S>,
     rows: &QuantizedRows,
     row: usize,
 ) -> Lanes {
-    let parts = scales_per_group(BITS);
+    let (coding, parts) = (C::CODING, C::CODING.parts());
+    let zero = coding.zero(MINIMUM);
     let mut total = [0.0; TILE];
     for (group, x) in rows.row(row).iter().enumerate() {
-        let lines = &tile.codes[group * lines_per_group(BITS)..];
+        let lines = &tile.codes[group * coding.lines()..];
         for part in 0..parts {
-            let sum_x = x.code_sum::<BITS>(part);
+            let zeros = zero * x.code_sum::<C>(part);
             let quads = part * 8 / parts..(part + 1) * 8 / parts;
-            let products = integer_sums::<BITS>(lines, &x.codes, quads);
-            let centred = products.map(|it| (it - zero_code(BITS, MINIMUM) * sum_x) as f32);
+            let products = integer_sums::<C>(lines, &x.codes, quads);
+            let centred = products.map(|it| (it - zeros) as f32);
             let scales = S::widen(&tile.scales[(group * parts + part) * TILE..]);
             total = fused(scales.map(|it| it * x.scale), centred, total);
             if MINIMUM {
-                let minima = S::widen(&tile.minima[group * TILE..]);
-                total = fused(minima, [x.scaled_sum; TILE], total);
+                let minima = S::widen(&tile.minima[(group * parts + part) * TILE..]);
+                total = fused(minima, [x.scaled_code_sum::<C>(part); TILE], total);
             }
         }
     }
     total
 }
 
-fn integer_sums<const BITS: u32>(
+fn integer_sums<C: Coded>(
     lines: &[Line],
     codes: &[i8],
     quads: std::ops::Range<usize>,
@@ -58,18 +60,7 @@ fn integer_sums<const BITS: u32>(
     let mut sums = [0; TILE];
     for quad in quads {
         for position in 0..64 {
-            let weight = match BITS {
-                8 => i32::from(lines[quad].0[position].cast_signed()),
-                _ => {
-                    let low = lines[quad / 2].0[position] >> (quad % 2 * 4) & 15;
-                    let high = match BITS {
-                        5 => lines[4].0[quad * 8 + position / 8] >> (position % 8) & 1,
-                        6 => lines[4 + quad / 4].0[position] >> (quad % 4 * 2) & 3,
-                        _ => 0,
-                    };
-                    i32::from(low | high << 4)
-                }
-            };
+            let weight = C::CODING.integer(code_at(lines, C::CODING, position, quad));
             sums[position / 4] += weight * i32::from(codes[quad * 4 + position % 4]);
         }
     }

@@ -13,8 +13,9 @@ pub fn dequantize_row(format: BlockFormat, row: &[u8], k: usize) -> Vec<f64> {
     for index in 0..k / GROUP {
         let group = format.group(row, index);
         for (k, &code) in group.codes.iter().enumerate() {
-            let scale = f64::from(group.scales[k / 16]);
-            weights.push(scale * f64::from(code - format.zero()) + f64::from(group.minimum));
+            let (scale, minimum) = (group.scales[k / 16], group.minima[k / 16]);
+            let integer = f64::from(format.integer(code));
+            weights.push(f64::from(scale) * integer + f64::from(minimum));
         }
     }
     weights

@@ -4,20 +4,20 @@ use crate::DisjointSlice;
 use crate::lanes::{LANES, Lanes, half_to_single, single_to_half};
 
 /// A list of scales or minima in groups of sixteen, one for each column of a tile.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Scales {
     /// As half-precision bits: what 32-weight blocks store.
     Half(Vec<u16>),
-    /// As single precision: products of a scale and a scale of scales.
+    /// As single precision: products of a scale and a scale of scales, or powers of two.
     Single(Vec<f32>),
 }
 
 impl Scales {
-    pub(crate) fn zeroed(length: usize, is_product: bool) -> Self {
-        if is_product {
-            Self::Single(vec![0.0; length])
-        } else {
+    pub(crate) fn zeroed(length: usize, is_half: bool) -> Self {
+        if is_half {
             Self::Half(vec![0; length])
+        } else {
+            Self::Single(vec![0.0; length])
         }
     }
 

@@ -2,16 +2,33 @@
 
 use super::*;
 
-const FORMATS: [BlockFormat; 8] = [
+const FORMATS: [BlockFormat; 13] = [
     BlockFormat::Q4_0,
     BlockFormat::Q4_1,
     BlockFormat::Q5_0,
     BlockFormat::Q5_1,
     BlockFormat::Q8_0,
+    BlockFormat::Q2K,
+    BlockFormat::Q3K,
     BlockFormat::Q4K,
     BlockFormat::Q5K,
     BlockFormat::Q6K,
+    BlockFormat::Iq4Nl,
+    BlockFormat::Iq4Xs,
+    BlockFormat::Mxfp4,
 ];
+
+/// Where a block has scales in half precision.
+fn half_offsets(format: BlockFormat) -> &'static [usize] {
+    match format {
+        BlockFormat::Q2K => &[80, 82],
+        BlockFormat::Q3K => &[108],
+        BlockFormat::Q6K => &[208],
+        BlockFormat::Mxfp4 => &[],
+        _ if format.has_minimum() => &[0, 2],
+        _ => &[0],
+    }
+}
 
 struct Dice(u64);
 
@@ -35,14 +52,12 @@ fn random_weights(dice: &mut Dice, format: BlockFormat, n: usize, k: usize) -> V
         .map(|_| dice.next() as u8)
         .collect();
     for block in bytes.chunks_exact_mut(format.block_bytes()) {
-        let half_offsets: &[usize] = match format {
-            BlockFormat::Q6K => &[208],
-            BlockFormat::Q4_1 | BlockFormat::Q5_1 | BlockFormat::Q4K | BlockFormat::Q5K => &[0, 2],
-            _ => &[0],
-        };
-        for &offset in half_offsets {
+        for &offset in half_offsets(format) {
             let scale = half::f16::from_f32(dice.signed_unit() * 0.1);
             block[offset..offset + 2].copy_from_slice(&scale.to_le_bytes());
+        }
+        if format == BlockFormat::Mxfp4 {
+            block[0] = 118 + block[0] % 8;
         }
     }
     bytes
@@ -204,6 +219,42 @@ fn packed_rows_dequantize_to_what_the_file_says() {
     }
 }
 
+/// The fixture's first line says who dequantized it.
+#[test]
+fn blocks_mean_what_the_format_s_own_tools_say() {
+    let lines = include_str!("fixtures/blocks.txt").lines();
+    let cases: Vec<&str> = lines.filter(|it| !it.starts_with('#')).collect();
+    assert_eq!(cases.len(), FORMATS.len());
+    for (case, format) in cases.iter().zip(FORMATS) {
+        let fields: Vec<&str> = case.split(' ').collect();
+        assert_eq!(fields[0], format!("{format:?}"));
+        let number = |text: &str, at: usize, digits: usize| {
+            u32::from_str_radix(&text[at..at + digits], 16).unwrap()
+        };
+        let block: Vec<u8> = (0..fields[1].len())
+            .step_by(2)
+            .map(|at| number(fields[1], at, 2) as u8)
+            .collect();
+        let weights = reference::dequantize_row(format, &block, format.block_weights());
+        for (k, weight) in weights.into_iter().enumerate() {
+            let wanted = f32::from_bits(number(fields[2], 8 * k, 8));
+            // The tool rounds its product before it adds a minimum.
+            let error = (weight - f64::from(wanted)).abs();
+            assert!(error <= 2e-7, "{format:?} {k}: {weight} for {wanted}");
+        }
+    }
+}
+
+#[test]
+fn every_exponent_of_mxfp4_is_a_power_of_two() {
+    for exponent in 0..=254_u8 {
+        let mut block = [0x22; 17];
+        block[0] = exponent;
+        let weight = reference::dequantize_row(BlockFormat::Mxfp4, &block, 32)[0];
+        assert_eq!(weight, 2_f64.powi(i32::from(exponent) - 127));
+    }
+}
+
 #[test]
 fn extreme_codes_do_not_overflow() {
     let k = 256;
@@ -212,10 +263,11 @@ fn extreme_codes_do_not_overflow() {
             let mut bytes = vec![fill; 16 * format.row_bytes(k)];
             for block in bytes.chunks_exact_mut(format.block_bytes()) {
                 let one = half::f16::ONE.to_le_bytes();
-                let offset = if format == BlockFormat::Q6K { 208 } else { 0 };
-                block[offset..offset + 2].copy_from_slice(&one);
-                if format.has_minimum() {
-                    block[2..4].copy_from_slice(&one);
+                for &offset in half_offsets(format) {
+                    block[offset..offset + 2].copy_from_slice(&one);
+                }
+                if format == BlockFormat::Mxfp4 {
+                    block[0] = 127;
                 }
             }
             let packed = [pack(format, 16, k, &bytes)];

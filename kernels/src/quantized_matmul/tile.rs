@@ -1,7 +1,8 @@
 //! What the instruction sets share: taking a tile apart by type and its rows into blocks.
 
 use super::activations::QuantizedRows;
-use super::packed::{Line, PackedMatrix, TILE, lines_per_group, scales_per_group};
+use super::coding::{self, Coded, Coding};
+use super::packed::{Line, PackedMatrix, TILE};
 use super::scales::{Scales, StoredScale};
 use super::{GROUP, Span};
 use crate::isa::prefetch;
@@ -21,25 +22,6 @@ pub(crate) struct Tile<'a, S> {
     pub(crate) minima: &'a [S],
 }
 
-/// The code that stands for zero in a type of `bits` with or without a minimum.
-pub(crate) const fn zero_code(bits: u32, has_minimum: bool) -> i32 {
-    match bits {
-        8 => 0,
-        _ if has_minimum => 0,
-        bits => 1 << (bits - 1),
-    }
-}
-
-/// The code that stands for zero after 128 was added to signed codes.
-#[cfg(target_arch = "x86_64")]
-pub(crate) const fn unsigned_zero(bits: u32, has_minimum: bool) -> i32 {
-    if bits == 8 {
-        128
-    } else {
-        zero_code(bits, has_minimum)
-    }
-}
-
 /// Computes a few rows of one tile with one instruction set.
 pub(crate) trait TileKernel {
     /// Rows that the registers can hold at once: a power of two, at most 8.
@@ -50,7 +32,7 @@ pub(crate) trait TileKernel {
     /// # Safety
     /// The processor must have the kernel's instruction set, and the tile must have `k / 32` groups of
     /// codes, scales and, if `MINIMUM`, minima.
-    unsafe fn rows<const ROWS: usize, const BITS: u32, const MINIMUM: bool, S: StoredScale>(
+    unsafe fn rows<C: Coded, S: StoredScale, const ROWS: usize, const MINIMUM: bool>(
         tile: &Tile<'_, S>,
         rows: &QuantizedRows,
         first: usize,
@@ -70,40 +52,102 @@ pub(crate) unsafe fn multiply_tile<K: TileKernel>(
 ) {
     // SAFETY: the caller's promise is passed on.
     unsafe {
-        match (weights.format().bits(), weights.scales(), weights.minima()) {
-            (4, Scales::Half(scales), None) => {
-                typed::<K, 4, false, u16>(rows, weights, (scales, &[]), span, write);
+        let parts = (
+            weights.format().coding(),
+            weights.scales(),
+            weights.minima(),
+        );
+        match parts {
+            (Coding::TwoBits, Scales::Single(scales), Some(Scales::Single(minima))) => {
+                typed::<K, coding::TwoBits, f32, true>(
+                    rows,
+                    weights,
+                    (scales, minima),
+                    span,
+                    write,
+                );
             }
-            (4, Scales::Half(scales), Some(Scales::Half(minima))) => {
-                typed::<K, 4, true, u16>(rows, weights, (scales, minima), span, write);
+            (Coding::ThreeBits, Scales::Single(scales), None) => {
+                typed::<K, coding::ThreeBits, f32, false>(
+                    rows,
+                    weights,
+                    (scales, &[]),
+                    span,
+                    write,
+                );
             }
-            (4, Scales::Single(scales), Some(Scales::Single(minima))) => {
-                typed::<K, 4, true, f32>(rows, weights, (scales, minima), span, write);
+            (Coding::FourBits, Scales::Half(scales), None) => {
+                typed::<K, coding::FourBits, u16, false>(rows, weights, (scales, &[]), span, write);
             }
-            (5, Scales::Half(scales), None) => {
-                typed::<K, 5, false, u16>(rows, weights, (scales, &[]), span, write);
+            (Coding::FourBits, Scales::Half(scales), Some(Scales::Half(minima))) => {
+                typed::<K, coding::FourBits, u16, true>(
+                    rows,
+                    weights,
+                    (scales, minima),
+                    span,
+                    write,
+                );
             }
-            (5, Scales::Half(scales), Some(Scales::Half(minima))) => {
-                typed::<K, 5, true, u16>(rows, weights, (scales, minima), span, write);
+            (Coding::FourBits, Scales::Single(scales), Some(Scales::Single(minima))) => {
+                typed::<K, coding::FourBits, f32, true>(
+                    rows,
+                    weights,
+                    (scales, minima),
+                    span,
+                    write,
+                );
             }
-            (5, Scales::Single(scales), Some(Scales::Single(minima))) => {
-                typed::<K, 5, true, f32>(rows, weights, (scales, minima), span, write);
+            (Coding::FiveBits, Scales::Half(scales), None) => {
+                typed::<K, coding::FiveBits, u16, false>(rows, weights, (scales, &[]), span, write);
             }
-            (6, Scales::Single(scales), None) => {
-                typed::<K, 6, false, f32>(rows, weights, (scales, &[]), span, write);
+            (Coding::FiveBits, Scales::Half(scales), Some(Scales::Half(minima))) => {
+                typed::<K, coding::FiveBits, u16, true>(
+                    rows,
+                    weights,
+                    (scales, minima),
+                    span,
+                    write,
+                );
             }
-            (8, Scales::Half(scales), None) => {
-                typed::<K, 8, false, u16>(rows, weights, (scales, &[]), span, write);
+            (Coding::FiveBits, Scales::Single(scales), Some(Scales::Single(minima))) => {
+                typed::<K, coding::FiveBits, f32, true>(
+                    rows,
+                    weights,
+                    (scales, minima),
+                    span,
+                    write,
+                );
+            }
+            (Coding::SixBits, Scales::Single(scales), None) => {
+                typed::<K, coding::SixBits, f32, false>(rows, weights, (scales, &[]), span, write);
+            }
+            (Coding::EightBits, Scales::Half(scales), None) => {
+                typed::<K, coding::EightBits, u16, false>(
+                    rows,
+                    weights,
+                    (scales, &[]),
+                    span,
+                    write,
+                );
+            }
+            (Coding::Curve, Scales::Half(scales), None) => {
+                typed::<K, coding::Curve, u16, false>(rows, weights, (scales, &[]), span, write);
+            }
+            (Coding::Curve, Scales::Single(scales), None) => {
+                typed::<K, coding::Curve, f32, false>(rows, weights, (scales, &[]), span, write);
+            }
+            (Coding::Floats, Scales::Single(scales), None) => {
+                typed::<K, coding::Floats, f32, false>(rows, weights, (scales, &[]), span, write);
             }
             _ => unreachable!(
-                "no block format has {:?}'s bits, scales and minima",
+                "no block format has {:?}'s codes, scales and minima",
                 weights.format()
             ),
         }
     }
 }
 
-unsafe fn typed<K: TileKernel, const BITS: u32, const MINIMUM: bool, S: StoredScale>(
+unsafe fn typed<K: TileKernel, C: Coded, S: StoredScale, const MINIMUM: bool>(
     rows: &QuantizedRows,
     weights: &PackedMatrix,
     (scales, minima): (&[S], &[S]),
@@ -113,17 +157,17 @@ unsafe fn typed<K: TileKernel, const BITS: u32, const MINIMUM: bool, S: StoredSc
     let groups = weights.k() / GROUP;
     let part = |length: usize| span.tile * length..(span.tile + 1) * length;
     let tile = Tile {
-        codes: &weights.codes()[part(groups * lines_per_group(BITS))],
-        scales: &scales[part(groups * scales_per_group(BITS) * TILE)],
+        codes: &weights.codes()[part(groups * C::CODING.lines())],
+        scales: &scales[part(groups * C::CODING.parts() * TILE)],
         minima: if MINIMUM {
-            &minima[part(groups * TILE)]
+            &minima[part(groups * C::CODING.parts() * TILE)]
         } else {
             &[]
         },
     };
     let next = weights
         .codes()
-        .get(part(groups * lines_per_group(BITS)).end..)
+        .get(part(groups * C::CODING.lines()).end..)
         .unwrap_or_default();
     let next = &next[..next.len().min(tile.codes.len())];
     let mut row = span.first_row;
@@ -133,10 +177,10 @@ unsafe fn typed<K: TileKernel, const BITS: u32, const MINIMUM: bool, S: StoredSc
         // SAFETY: the tile was cut to its groups above; the instruction set is the caller's promise.
         row += unsafe {
             match left {
-                8.. => block::<K, 8, BITS, MINIMUM, S>(&tile, rows, row, write),
-                4.. => block::<K, 4, BITS, MINIMUM, S>(&tile, rows, row, write),
-                2.. => block::<K, 2, BITS, MINIMUM, S>(&tile, rows, row, write),
-                _ => block::<K, 1, BITS, MINIMUM, S>(&tile, rows, row, write),
+                8.. => block::<K, C, S, 8, MINIMUM>(&tile, rows, row, write),
+                4.. => block::<K, C, S, 4, MINIMUM>(&tile, rows, row, write),
+                2.. => block::<K, C, S, 2, MINIMUM>(&tile, rows, row, write),
+                _ => block::<K, C, S, 1, MINIMUM>(&tile, rows, row, write),
             }
         };
     }
@@ -157,13 +201,7 @@ fn prefetch_share(next: &[Line], span: Span, row: usize, block_rows: usize) {
     }
 }
 
-unsafe fn block<
-    K: TileKernel,
-    const ROWS: usize,
-    const BITS: u32,
-    const MINIMUM: bool,
-    S: StoredScale,
->(
+unsafe fn block<K: TileKernel, C: Coded, S: StoredScale, const ROWS: usize, const MINIMUM: bool>(
     tile: &Tile<'_, S>,
     rows: &QuantizedRows,
     first: usize,
@@ -171,7 +209,7 @@ unsafe fn block<
 ) -> usize {
     let mut results = [[0.0; TILE]; ROWS];
     // SAFETY: the caller's promise is passed on.
-    unsafe { K::rows::<ROWS, BITS, MINIMUM, S>(tile, rows, first, &mut results) };
+    unsafe { K::rows::<C, S, ROWS, MINIMUM>(tile, rows, first, &mut results) };
     for (index, lanes) in results.iter().enumerate() {
         write(first + index, lanes);
     }
