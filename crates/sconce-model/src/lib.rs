@@ -20,12 +20,12 @@ pub use arch::{
     Activation, ArchSpec, Attention, FeedForward, Head, LayerSpec, Mask, Mixer, NormPlacement,
     Projections, Rope, RopePairing, RopeStretch,
 };
-pub use candle_core::quantized::GgmlDType;
 pub use claims::{Claim, LayerPart, TensorRole};
 pub use decoder::{Batch, BatchChunk, Decoder, DecoderSettings, LogitRows, MemoryUse};
 pub use executor::DecoderExecutor;
 pub use families::spec_for;
-pub use gguf::{GgufFile, MappedTensor, Metadata, MetadataValue, TensorInfo};
+pub use gguf::{GgufFile, MappedTensor, Metadata, MetadataValue, TensorInfo, TensorType};
 pub use load_error::{LoadError, LoadFault};
 pub use sconce_kernels::Isa;
+pub use sconce_kernels::quantized_matmul::BlockFormat;
 pub use vocabulary::{chat_template_of, vocabulary_of};

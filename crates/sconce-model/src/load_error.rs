@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::gguf::supported_names;
+
 /// A weights file that was refused. Nothing of it stays in memory.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {fault}", file.display())]
@@ -111,7 +113,8 @@ pub enum LoadFault {
     /// A quantization that nothing here computes with.
     #[error(
         "tensor {tensor} is stored as {name} (type {number}), which is not supported; choose a \
-         file quantized to Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, F16, BF16 or F32"
+         file of the types {}",
+        supported_names()
     )]
     TensorType {
         /// The tensor.

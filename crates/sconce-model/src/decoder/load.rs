@@ -1,9 +1,8 @@
 //! From a file and its spec to a decoder: each tensor is mapped, packed and let go of in turn.
 
-use candle_core::quantized::GgmlDType;
 use sconce_kernels::dense_matmul::DenseMatrix;
 use sconce_kernels::paged_attention::KvCache;
-use sconce_kernels::quantized_matmul::{BlockFormat, PackedMatrix};
+use sconce_kernels::quantized_matmul::PackedMatrix;
 use sconce_kernels::rope::{Angles, Pairing};
 
 use super::layer::{AttentionBlock, FeedForwardBlock, Layer, Scratch};
@@ -14,7 +13,7 @@ use crate::arch::{
 };
 use crate::claims::{LayerPart, TensorRole};
 use crate::cpu::Cpu;
-use crate::gguf::GgufFile;
+use crate::gguf::{GgufFile, TensorType};
 use crate::linear::{Linear, Matrix};
 use crate::load_error::{LoadError, LoadFault};
 
@@ -170,7 +169,7 @@ impl Loader<'_> {
         let name = role.name();
         let info = self.file.tensor(&name)?;
         let shape = [info.shape[0], info.shape[1]];
-        let Some(format) = block_format(info.dtype) else {
+        let TensorType::Blocks(format) = info.kind else {
             return Ok(Matrix::Dense(DenseMatrix::pack(
                 &self.floats(&name)?,
                 shape,
@@ -205,19 +204,19 @@ impl Loader<'_> {
         let mapped = self.file.map_tensor(name)?;
         let bytes = mapped.bytes();
         let pairs = || bytes.chunks_exact(2).map(|it| [it[0], it[1]]);
-        match info.dtype {
-            GgmlDType::F32 => {
+        match info.kind {
+            TensorType::F32 => {
                 let quads = bytes.chunks_exact(4).map(|it| [it[0], it[1], it[2], it[3]]);
                 Ok(quads.map(f32::from_le_bytes).collect())
             }
-            GgmlDType::F16 => Ok(pairs()
+            TensorType::F16 => Ok(pairs()
                 .map(|it| half::f16::from_le_bytes(it).to_f32())
                 .collect()),
-            GgmlDType::BF16 => Ok(pairs()
+            TensorType::Bf16 => Ok(pairs()
                 .map(|it| half::bf16::from_le_bytes(it).to_f32())
                 .collect()),
-            other => {
-                let what = format!("is stored as {other:?}, which is not supported here");
+            TensorType::Blocks(_) => {
+                let what = format!("is stored as {}, which is not supported here", info.kind);
                 let fault = LoadFault::Tensor {
                     tensor: name.to_owned(),
                     what,
@@ -226,19 +225,4 @@ impl Loader<'_> {
             }
         }
     }
-}
-
-/// The kernels' name for a quantized type, if there are kernels for it.
-fn block_format(dtype: GgmlDType) -> Option<BlockFormat> {
-    Some(match dtype {
-        GgmlDType::Q4_0 => BlockFormat::Q4_0,
-        GgmlDType::Q4_1 => BlockFormat::Q4_1,
-        GgmlDType::Q5_0 => BlockFormat::Q5_0,
-        GgmlDType::Q5_1 => BlockFormat::Q5_1,
-        GgmlDType::Q8_0 => BlockFormat::Q8_0,
-        GgmlDType::Q4K => BlockFormat::Q4K,
-        GgmlDType::Q5K => BlockFormat::Q5K,
-        GgmlDType::Q6K => BlockFormat::Q6K,
-        _ => return None,
-    })
 }

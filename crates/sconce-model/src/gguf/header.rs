@@ -1,14 +1,14 @@
 //! Walks a header with checked arithmetic, before anything that trusts it.
 //!
 //! Why: candle's reader panics on an alignment of zero, lets sizes wrap, and takes duplicate and
-//! overlapping tensors. What passes here can be given to it.
+//! overlapping tensors. Keys and values that pass here can be given to it; tensors are read here alone.
 
 use std::collections::HashSet;
 use std::io::Read;
 
 use super::layout::TensorEntry;
 use super::source::Source;
-use super::tensor_type::tensor_type;
+use super::tensor_type::TensorType;
 use crate::load_error::LoadFault;
 
 /// The alignment of a file that states none.
@@ -27,13 +27,20 @@ const KEY_BYTES_MIN: u64 = 8 + 1 + 4 + 1;
 /// A length, a byte of name, the rank, one dimension, a type and an offset.
 const TENSOR_BYTES_MIN: u64 = 8 + 1 + 4 + 8 + 4 + 8;
 
+/// Where the tensor count stands.
+const TENSOR_COUNT_BYTES: std::ops::Range<usize> = 8..16;
+
 const TYPE_BOOLEAN: u32 = 7;
 const TYPE_STRING: u32 = 8;
 const TYPE_ARRAY: u32 = 9;
 
 /// A header whose every length and name holds. Its tensors' places are yet to be checked.
 pub(super) struct Header {
-    pub(super) bytes: Vec<u8>,
+    /// The bytes before the tensors' descriptions, with a tensor count of zero: all that candle is
+    /// given, since it knows fewer types of tensors.
+    pub(super) keys: Vec<u8>,
+    /// Bytes of the whole header.
+    pub(super) length: u64,
     pub(super) tensors: Vec<TensorEntry>,
     pub(super) alignment: u64,
 }
@@ -50,9 +57,15 @@ pub(super) fn read_header(reader: impl Read, file_bytes: u64) -> Result<Header, 
         elements_left: ARRAY_ELEMENTS_MAX,
     };
     let alignment = keys.walk(key_count)?;
+    let keys_end = source.position() as usize;
     let tensors = walk_tensors(&mut source, tensor_count)?;
+    let length = source.position();
+    let mut keys = source.into_seen();
+    keys.truncate(keys_end);
+    keys[TENSOR_COUNT_BYTES].fill(0);
     Ok(Header {
-        bytes: source.into_seen(),
+        keys,
+        length,
         tensors,
         alignment,
     })
@@ -243,11 +256,11 @@ fn tensor_entry<R: Read>(source: &mut Source<R>) -> Result<TensorEntry, LoadFaul
     shape.reverse();
     let number = source.u32("a tensor's type")?;
     let offset = source.u64("a tensor's offset")?;
-    match tensor_type(number) {
-        Ok(dtype) => Ok(TensorEntry {
+    match TensorType::numbered(number) {
+        Ok(kind) => Ok(TensorEntry {
             name,
             shape,
-            dtype,
+            kind,
             offset,
         }),
         Err(type_name) => Err(LoadFault::TensorType {

@@ -2,15 +2,14 @@
 
 use std::ops::Range;
 
-use candle_core::quantized::GgmlDType;
-
+use super::tensor_type::TensorType;
 use crate::load_error::LoadFault;
 
 /// A tensor as the header describes it.
 pub(super) struct TensorEntry {
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
-    pub(super) dtype: GgmlDType,
+    pub(super) kind: TensorType,
     /// From the data section's beginning.
     pub(super) offset: u64,
 }
@@ -23,7 +22,7 @@ pub struct TensorInfo {
     /// Its dimensions, outermost first; the last one is a row. None is zero.
     pub shape: Vec<usize>,
     /// How its elements are stored. A row is a whole number of the type's blocks.
-    pub dtype: GgmlDType,
+    pub kind: TensorType,
     /// Its bytes, counted from the file's beginning.
     pub byte_range: Range<u64>,
 }
@@ -62,10 +61,10 @@ fn place(entry: TensorEntry, data_start: u64, alignment: u64) -> Result<TensorIn
     let TensorEntry {
         name,
         shape,
-        dtype,
+        kind,
         offset,
     } = entry;
-    let range = stored_bytes(&shape, dtype).and_then(|bytes| {
+    let range = stored_bytes(&shape, kind).and_then(|bytes| {
         if !offset.is_multiple_of(alignment) {
             return Err(format!(
                 "begins at offset {offset}, not a multiple of {alignment}"
@@ -82,25 +81,25 @@ fn place(entry: TensorEntry, data_start: u64, alignment: u64) -> Result<TensorIn
         Ok(byte_range) => Ok(TensorInfo {
             name,
             shape,
-            dtype,
+            kind,
             byte_range,
         }),
         Err(what) => Err(LoadFault::Tensor { tensor: name, what }),
     }
 }
 
-fn stored_bytes(shape: &[usize], dtype: GgmlDType) -> Result<u64, String> {
+fn stored_bytes(shape: &[usize], kind: TensorType) -> Result<u64, String> {
     let row = shape.last().copied().unwrap_or(0);
-    let block = dtype.block_size();
+    let block = kind.block_elements();
     if !row.is_multiple_of(block) {
         return Err(format!(
-            "has rows of {row} elements, not whole blocks of {block} ({dtype:?})"
+            "has rows of {row} elements, not whole blocks of {block} ({kind})"
         ));
     }
     shape
         .iter()
         .try_fold(1_usize, |count, dimension| count.checked_mul(*dimension))
-        .and_then(|elements| (elements / block).checked_mul(dtype.type_size()))
+        .and_then(|elements| (elements / block).checked_mul(kind.block_bytes()))
         .filter(|bytes| isize::try_from(*bytes).is_ok())
         .map(|bytes| bytes as u64)
         .ok_or_else(|| format!("has shape {shape:?}, more bytes than a machine can address"))

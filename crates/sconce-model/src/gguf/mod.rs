@@ -13,14 +13,16 @@ use std::io::{BufReader, Cursor, Read};
 use std::path::Path;
 use std::time::SystemTime;
 
-use candle_core::quantized::gguf_file::Content;
+use candle_core::quantized::gguf_file::{Content, Value};
 
 pub use layout::TensorInfo;
 pub use mapping::MappedTensor;
 pub use metadata::{Metadata, MetadataValue};
+pub use tensor_type::TensorType;
+pub(crate) use tensor_type::supported_names;
 
 use crate::load_error::{LoadError, LoadFault};
-use header::{Header, read_header};
+use header::read_header;
 use layout::place_tensors;
 
 /// An open weights file whose header has been checked against its length.
@@ -67,7 +69,7 @@ impl GgufFile {
             .collect();
         let metadata = Metadata {
             file: path.to_owned(),
-            values: checked.content.metadata,
+            values: checked.metadata,
         };
         Ok(Self {
             handle,
@@ -137,48 +139,22 @@ impl GgufFile {
     }
 }
 
-/// A header that our validator and candle agree on.
+/// Keys and values as candle reads them, and tensors whose places were checked.
 struct Checked {
-    content: Content,
+    metadata: HashMap<String, Value>,
     tensors: Vec<TensorInfo>,
 }
 
 impl Checked {
     fn read(reader: impl Read, file_bytes: u64) -> Result<Self, LoadFault> {
-        let Header {
-            bytes,
-            tensors,
-            alignment,
-        } = read_header(reader, file_bytes)?;
-        let data_start = (bytes.len() as u64).next_multiple_of(alignment);
-        let tensors = place_tensors(tensors, (data_start, alignment), file_bytes)?;
-        let content = Content::read(&mut Cursor::new(bytes))
+        let header = read_header(reader, file_bytes)?;
+        let data_start = header.length.next_multiple_of(header.alignment);
+        let tensors = place_tensors(header.tensors, (data_start, header.alignment), file_bytes)?;
+        let content = Content::read(&mut Cursor::new(header.keys))
             .map_err(|error| LoadFault::Disagreement(error.to_string()))?;
-        compare(&content, &tensors, data_start)?;
-        Ok(Self { content, tensors })
+        Ok(Self {
+            metadata: content.metadata,
+            tensors,
+        })
     }
-}
-
-/// Fails unless candle found the same tensors in the same places.
-fn compare(content: &Content, tensors: &[TensorInfo], data_start: u64) -> Result<(), LoadFault> {
-    if content.tensor_infos.len() != tensors.len() || content.tensor_data_offset != data_start {
-        let found = (content.tensor_infos.len(), content.tensor_data_offset);
-        let ours = (tensors.len(), data_start);
-        let what = format!("tensors and data start {found:?}, ours {ours:?}");
-        return Err(LoadFault::Disagreement(what));
-    }
-    for tensor in tensors {
-        let is_same = content
-            .tensor_infos
-            .get(&tensor.name)
-            .is_some_and(|theirs| {
-                theirs.shape.dims() == tensor.shape
-                    && theirs.ggml_dtype == tensor.dtype
-                    && data_start + theirs.offset == tensor.byte_range.start
-            });
-        if !is_same {
-            return Err(LoadFault::Disagreement(format!("tensor {}", tensor.name)));
-        }
-    }
-    Ok(())
 }

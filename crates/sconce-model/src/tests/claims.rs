@@ -1,39 +1,41 @@
 //! A file is exactly the tensors of its spec.
 
-use candle_core::quantized::QTensor;
-use candle_core::{DType, Device, Tensor};
 use expect_test::{Expect, expect};
 
 use super::{file_of, line};
-use crate::tiny::{TinyCheckpoint, gguf_bytes};
-use crate::{GgmlDType, GgufFile, spec_for};
+use crate::tiny::{TinyCheckpoint, TinyTensor, gguf_bytes};
+use crate::{GgufFile, TensorType, spec_for};
 
-type Tensors = Vec<(String, QTensor)>;
+type Tensors = Vec<TinyTensor>;
 
 fn check(family: &str, name: &str, change: impl Fn(&mut Tensors), expected: &Expect) {
-    let checkpoint = TinyCheckpoint::new(family, GgmlDType::F32);
+    let checkpoint = TinyCheckpoint::new(family, TensorType::F32);
     let mut tensors = checkpoint.tensors().unwrap();
     change(&mut tensors);
-    let bytes = gguf_bytes(&checkpoint.metadata(), &tensors).unwrap();
+    let bytes = gguf_bytes(&checkpoint.metadata(), &tensors);
     let file = file_of(&bytes);
     let outcome = GgufFile::open(file.path()).and_then(|it| spec_for(&it));
     expected.assert_eq(&line(name, outcome));
 }
 
-fn zeros(shape: &[usize]) -> QTensor {
-    let tensor = Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
-    QTensor::quantize(&tensor, GgmlDType::F32).unwrap()
+fn zeros(name: &str, shape: &[usize]) -> TinyTensor {
+    TinyTensor {
+        name: name.to_owned(),
+        shape: shape.to_vec(),
+        kind: TensorType::F32,
+        bytes: vec![0; 4 * shape.iter().product::<usize>()],
+    }
 }
 
 #[test]
 fn a_file_without_any_one_of_its_tensors_is_refused() {
     for family in ["llama", "qwen2"] {
-        let checkpoint = TinyCheckpoint::new(family, GgmlDType::F32);
+        let checkpoint = TinyCheckpoint::new(family, TensorType::F32);
         for claim in checkpoint.spec.claims() {
             let name = claim.role.name();
             let mut tensors = checkpoint.tensors().unwrap();
-            tensors.retain(|(it, _)| *it != name);
-            let bytes = gguf_bytes(&checkpoint.metadata(), &tensors).unwrap();
+            tensors.retain(|it| it.name != name);
+            let bytes = gguf_bytes(&checkpoint.metadata(), &tensors);
             let file = file_of(&bytes);
             let error = GgufFile::open(file.path())
                 .and_then(|it| spec_for(&it))
@@ -46,7 +48,7 @@ fn a_file_without_any_one_of_its_tensors_is_refused() {
 
 #[test]
 fn a_missing_tensor_is_named_with_its_shape() {
-    let drop_up = |tensors: &mut Tensors| tensors.retain(|(it, _)| it != "blk.1.ffn_up.weight");
+    let drop_up = |tensors: &mut Tensors| tensors.retain(|it| it.name != "blk.1.ffn_up.weight");
     check(
         "llama",
         "one fewer",
@@ -59,7 +61,7 @@ fn a_missing_tensor_is_named_with_its_shape() {
 
 #[test]
 fn a_bias_in_one_layer_only_is_refused() {
-    let add = |tensors: &mut Tensors| tensors.push(("blk.0.attn_q.bias".to_owned(), zeros(&[64])));
+    let add = |tensors: &mut Tensors| tensors.push(zeros("blk.0.attn_q.bias", &[64]));
     check(
         "llama",
         "one bias",
@@ -73,7 +75,7 @@ fn a_bias_in_one_layer_only_is_refused() {
 #[test]
 fn a_tensor_that_nobody_claims_is_refused() {
     let add = |tensors: &mut Tensors| {
-        tensors.push(("blk.0.attn_q_norm.weight".to_owned(), zeros(&[16])));
+        tensors.push(zeros("blk.0.attn_q_norm.weight", &[16]));
     };
     check(
         "llama",
@@ -84,7 +86,7 @@ fn a_tensor_that_nobody_claims_is_refused() {
     "#]],
     );
     let add = |tensors: &mut Tensors| {
-        tensors.push(("blk.2.attn_norm.weight".to_owned(), zeros(&[64])));
+        tensors.push(zeros("blk.2.attn_norm.weight", &[64]));
     };
     check(
         "qwen2",
@@ -101,9 +103,9 @@ fn a_tensor_of_another_shape_is_refused() {
     let replace = |tensors: &mut Tensors| {
         let found = tensors
             .iter_mut()
-            .find(|(it, _)| it == "blk.1.attn_k.weight")
+            .find(|it| it.name == "blk.1.attn_k.weight")
             .unwrap();
-        found.1 = zeros(&[64, 32]);
+        *found = zeros("blk.1.attn_k.weight", &[64, 32]);
     };
     check(
         "llama",

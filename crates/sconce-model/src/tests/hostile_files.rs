@@ -219,7 +219,7 @@ fn a_tensor_that_cannot_be_is_refused() {
                 draft.tensor(b"t", &[16, 2], Q8_0_TENSOR, 256)
             }),
             ("unknown type", |draft| draft.tensor(b"t", &[32], 99, 256)),
-            ("type IQ4_XS", |draft| draft.tensor(b"t", &[256], 23, 256)),
+            ("type IQ2_XS", |draft| draft.tensor(b"t", &[256], 17, 256)),
             ("type Q8_K", |draft| draft.tensor(b"t", &[256], 15, 256)),
         ],
         &expect![[r#"
@@ -235,9 +235,9 @@ fn a_tensor_that_cannot_be_is_refused() {
             [2^62]: tensor t has shape [4611686018427387904], more bytes than a machine can address; the file is damaged or hostile: fetch it again
             [2^61]: tensor t has shape [2305843009213693952], more bytes than a machine can address; the file is damaged or hostile: fetch it again
             half a block: tensor t has rows of 16 elements, not whole blocks of 32 (Q8_0); the file is damaged or hostile: fetch it again
-            unknown type: tensor t is stored as an unknown type (type 99), which is not supported; choose a file quantized to Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, F16, BF16 or F32
-            type IQ4_XS: tensor t is stored as IQ4_XS (type 23), which is not supported; choose a file quantized to Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, F16, BF16 or F32
-            type Q8_K: tensor t is stored as Q8_K (type 15), which is not supported; choose a file quantized to Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, F16, BF16 or F32
+            unknown type: tensor t is stored as an unknown type (type 99), which is not supported; choose a file of the types F32, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, BF16, MXFP4
+            type IQ2_XS: tensor t is stored as IQ2_XS (type 17), which is not supported; choose a file of the types F32, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, BF16, MXFP4
+            type Q8_K: tensor t is stored as Q8_K (type 15), which is not supported; choose a file of the types F32, F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, BF16, MXFP4
         "#]],
     );
 }

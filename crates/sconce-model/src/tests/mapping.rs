@@ -4,7 +4,7 @@ use std::io::{Seek, SeekFrom, Write};
 
 use super::draft::{Draft, F32_TENSOR};
 use super::file_of;
-use crate::{GgmlDType, GgufFile, LoadFault};
+use crate::{GgufFile, LoadFault, TensorType};
 
 fn numbered() -> Draft {
     let mut draft = Draft::sound();
@@ -26,8 +26,8 @@ fn a_mapped_tensor_is_exactly_its_bytes() {
     }
     let first = gguf.tensor("first").unwrap();
     assert_eq!(
-        (&first.shape[..], first.dtype),
-        (&[2, 16][..], GgmlDType::F32)
+        (&first.shape[..], first.kind),
+        (&[2, 16][..], TensorType::F32)
     );
     assert_eq!(first.element_count(), 32);
 }

@@ -5,6 +5,7 @@ mod draft;
 mod hostile_files;
 mod mapping;
 mod mutated_files;
+mod references;
 mod specs;
 mod vocabularies;
 

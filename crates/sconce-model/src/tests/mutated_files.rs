@@ -6,10 +6,12 @@ use proptest::prelude::*;
 
 use super::file_of;
 use crate::tiny::TinyCheckpoint;
-use crate::{GgmlDType, GgufFile, LoadError, chat_template_of, spec_for, vocabulary_of};
+use crate::{
+    BlockFormat, GgufFile, LoadError, TensorType, chat_template_of, spec_for, vocabulary_of,
+};
 
 static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    TinyCheckpoint::new("llama", GgmlDType::Q8_0)
+    TinyCheckpoint::new("llama", TensorType::Blocks(BlockFormat::Q8_0))
         .to_bytes()
         .unwrap()
 });

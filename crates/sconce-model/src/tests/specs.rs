@@ -6,12 +6,12 @@ use expect_test::expect;
 use super::{file_of, line};
 use crate::tiny::{TinyCheckpoint, gguf_bytes};
 use crate::{
-    ArchSpec, Attention, GgmlDType, GgufFile, Head, LoadError, Mixer, Projections, RopePairing,
-    RopeStretch, spec_for,
+    ArchSpec, Attention, BlockFormat, GgufFile, Head, LoadError, Mixer, Projections, RopePairing,
+    RopeStretch, TensorType, spec_for,
 };
 
 fn tiny(family: &str) -> TinyCheckpoint {
-    TinyCheckpoint::new(family, GgmlDType::F32)
+    TinyCheckpoint::new(family, TensorType::F32)
 }
 
 fn read(bytes: &[u8]) -> Result<ArchSpec, LoadError> {
@@ -37,10 +37,10 @@ fn check(checkpoint: &TinyCheckpoint) {
 fn a_family_is_read_as_it_was_written() {
     for family in ["llama", "qwen2"] {
         for weights in [
-            GgmlDType::F32,
-            GgmlDType::Q4_1,
-            GgmlDType::Q5_0,
-            GgmlDType::Q6K,
+            TensorType::F32,
+            TensorType::Blocks(BlockFormat::Q4_1),
+            TensorType::Blocks(BlockFormat::Q5_0),
+            TensorType::Blocks(BlockFormat::Q6K),
         ] {
             check(&TinyCheckpoint::new(family, weights));
         }
@@ -95,7 +95,7 @@ fn outcome(key: &str, value: Option<Value>) -> String {
     metadata.extend(value.map(|value| (key.to_owned(), value)));
     line(
         &name,
-        read(&gguf_bytes(&metadata, &checkpoint.tensors().unwrap()).unwrap()),
+        read(&gguf_bytes(&metadata, &checkpoint.tensors().unwrap())),
     )
 }
 
@@ -230,7 +230,7 @@ fn stored_factors_beside_a_linear_stretch_are_refused() {
     });
     let mut metadata = checkpoint.metadata();
     metadata.push(("llama.rope.scaling.factor".to_owned(), Value::F32(2.0)));
-    let bytes = gguf_bytes(&metadata, &checkpoint.tensors().unwrap()).unwrap();
+    let bytes = gguf_bytes(&metadata, &checkpoint.tensors().unwrap());
     expect![[r#"
         both: key llama.rope.scaling.factor is 2 beside factors stored as a tensor, which is not supported yet; choose a model without it
     "#]].assert_eq(&line("both", read(&bytes)));

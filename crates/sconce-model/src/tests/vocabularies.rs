@@ -7,10 +7,10 @@ use sconce_text::{Specials, TokenClass, Tokenizer};
 
 use super::{file_of, line};
 use crate::tiny::{TinyCheckpoint, gguf_bytes};
-use crate::{GgmlDType, GgufFile, chat_template_of, vocabulary_of};
+use crate::{BlockFormat, GgufFile, TensorType, chat_template_of, vocabulary_of};
 
 fn tiny() -> TinyCheckpoint {
-    TinyCheckpoint::new("llama", GgmlDType::Q8_0)
+    TinyCheckpoint::new("llama", TensorType::Blocks(BlockFormat::Q8_0))
 }
 
 fn open(bytes: &[u8]) -> GgufFile {
@@ -61,7 +61,7 @@ fn outcome(key: &str, value: Option<Value>) -> String {
         format!("no {key}")
     };
     metadata.extend(value.map(|value| (key, value)));
-    let file = open(&gguf_bytes(&metadata, &checkpoint.tensors().unwrap()).unwrap());
+    let file = open(&gguf_bytes(&metadata, &checkpoint.tensors().unwrap()));
     line(
         &name,
         vocabulary_of(&file).and_then(|_| chat_template_of(&file).map(drop)),

@@ -5,21 +5,23 @@
 
 mod lexicon;
 mod randomness;
+mod storing;
+mod writer;
 
-use std::io::Cursor;
 use std::path::Path;
 
-use candle_core::quantized::gguf_file::{self, Value};
-use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Result, Tensor};
+use candle_core::Result;
+use candle_core::quantized::gguf_file::Value;
 use sconce_domain::TokenCount;
 
 use crate::arch::{ArchSpec, FeedForward, Mixer, RopeStretch};
 use crate::claims::{Claim, LayerPart, TensorRole};
 use crate::families::spec_of;
+use crate::gguf::TensorType;
 use crate::sizes::Sizes;
 use lexicon::Lexicon;
 use randomness::Dice;
+pub use writer::{TinyTensor, gguf_bytes};
 
 /// A checkpoint to be written. Change the fields first where a test needs another one.
 #[derive(Debug, Clone)]
@@ -29,7 +31,7 @@ pub struct TinyCheckpoint {
     /// What the decoder is; its vocabulary must stay as it is.
     pub spec: ArchSpec,
     /// How the matrices are stored; norms and biases are always F32.
-    pub weights: GgmlDType,
+    pub weights: TensorType,
     /// Decides every weight.
     pub seed: u64,
 }
@@ -41,8 +43,8 @@ impl TinyCheckpoint {
     /// # Panics
     /// If `family` is none of those that can be loaded.
     #[must_use]
-    pub fn new(family: &str, weights: GgmlDType) -> Self {
-        let hidden = weights.block_size().max(64);
+    pub fn new(family: &str, weights: TensorType) -> Self {
+        let hidden = weights.block_elements().max(64);
         let sizes = Sizes {
             hidden,
             vocabulary: Lexicon::new().tokens.len(),
@@ -75,7 +77,7 @@ impl TinyCheckpoint {
 
     /// The checkpoint as a file's bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        gguf_bytes(&self.metadata(), &self.tensors()?)
+        Ok(gguf_bytes(&self.metadata(), &self.tensors()?))
     }
 
     /// The file's keys and values.
@@ -125,7 +127,7 @@ impl TinyCheckpoint {
     }
 
     /// The file's tensors, one for each claim of the spec.
-    pub fn tensors(&self) -> Result<Vec<(String, QTensor)>> {
+    pub fn tensors(&self) -> Result<Vec<TinyTensor>> {
         let lexicon = Lexicon::new();
         let make = |claim: Claim| {
             let name = claim.role.name();
@@ -134,31 +136,22 @@ impl TinyCheckpoint {
             if matches!(claim.role, TensorRole::Embedding | TensorRole::Head) {
                 hush(&mut values, &lexicon, self.spec.hidden);
             }
-            let dtype = if claim.shape.len() == 1 {
-                GgmlDType::F32
+            let kind = if claim.shape.len() == 1 {
+                TensorType::F32
             } else {
                 self.weights
             };
-            let tensor = Tensor::from_vec(values, claim.shape, &Device::Cpu)?;
-            Ok((name, QTensor::quantize(&tensor, dtype)?))
+            let bytes = storing::stored(values, kind)?;
+            let shape = claim.shape;
+            Ok(TinyTensor {
+                name,
+                shape,
+                kind,
+                bytes,
+            })
         };
         self.spec.claims().into_iter().map(make).collect()
     }
-}
-
-/// A GGUF file of these keys and tensors, in this order.
-pub fn gguf_bytes(metadata: &[(String, Value)], tensors: &[(String, QTensor)]) -> Result<Vec<u8>> {
-    let metadata: Vec<_> = metadata
-        .iter()
-        .map(|(key, value)| (key.as_str(), value))
-        .collect();
-    let tensors: Vec<_> = tensors
-        .iter()
-        .map(|(name, tensor)| (name.as_str(), tensor))
-        .collect();
-    let mut file = Cursor::new(Vec::new());
-    gguf_file::write(&mut file, &metadata, &tensors)?;
-    Ok(file.into_inner())
 }
 
 /// Weights of such a size that signals neither die nor grow from layer to layer, and that logits
