@@ -52,34 +52,39 @@ pub(crate) unsafe fn multiply_tile<K: TileKernel>(
 ) {
     // SAFETY: the caller's promise is passed on.
     unsafe {
-        let parts = (
-            weights.format().coding(),
-            weights.scales(),
-            weights.minima(),
-        );
-        match parts {
-            (Coding::TwoBits, Scales::Single(scales), Some(Scales::Single(minima))) => {
-                typed::<K, coding::TwoBits, f32, true>(
-                    rows,
-                    weights,
-                    (scales, minima),
-                    span,
-                    write,
-                );
+        match (weights.scales(), weights.minima()) {
+            (Scales::Half(scales), None) => {
+                half_scaled::<K>(rows, weights, (scales, None), span, write);
             }
-            (Coding::ThreeBits, Scales::Single(scales), None) => {
-                typed::<K, coding::ThreeBits, f32, false>(
-                    rows,
-                    weights,
-                    (scales, &[]),
-                    span,
-                    write,
-                );
+            (Scales::Half(scales), Some(Scales::Half(minima))) => {
+                half_scaled::<K>(rows, weights, (scales, Some(minima)), span, write);
             }
-            (Coding::FourBits, Scales::Half(scales), None) => {
+            (Scales::Single(scales), None) => {
+                single_scaled::<K>(rows, weights, (scales, None), span, write);
+            }
+            (Scales::Single(scales), Some(Scales::Single(minima))) => {
+                single_scaled::<K>(rows, weights, (scales, Some(minima)), span, write);
+            }
+            _ => unreachable!("minima are stored as scales are"),
+        }
+    }
+}
+
+/// A tile whose scales and minima are in half precision.
+unsafe fn half_scaled<K: TileKernel>(
+    rows: &QuantizedRows,
+    weights: &PackedMatrix,
+    stored: (&[u16], Option<&[u16]>),
+    span: Span,
+    write: &mut dyn FnMut(usize, &Lanes),
+) {
+    // SAFETY: the caller's promise is passed on.
+    unsafe {
+        match (weights.format().coding(), stored) {
+            (Coding::FourBits, (scales, None)) => {
                 typed::<K, coding::FourBits, u16, false>(rows, weights, (scales, &[]), span, write);
             }
-            (Coding::FourBits, Scales::Half(scales), Some(Scales::Half(minima))) => {
+            (Coding::FourBits, (scales, Some(minima))) => {
                 typed::<K, coding::FourBits, u16, true>(
                     rows,
                     weights,
@@ -88,19 +93,10 @@ pub(crate) unsafe fn multiply_tile<K: TileKernel>(
                     write,
                 );
             }
-            (Coding::FourBits, Scales::Single(scales), Some(Scales::Single(minima))) => {
-                typed::<K, coding::FourBits, f32, true>(
-                    rows,
-                    weights,
-                    (scales, minima),
-                    span,
-                    write,
-                );
-            }
-            (Coding::FiveBits, Scales::Half(scales), None) => {
+            (Coding::FiveBits, (scales, None)) => {
                 typed::<K, coding::FiveBits, u16, false>(rows, weights, (scales, &[]), span, write);
             }
-            (Coding::FiveBits, Scales::Half(scales), Some(Scales::Half(minima))) => {
+            (Coding::FiveBits, (scales, Some(minima))) => {
                 typed::<K, coding::FiveBits, u16, true>(
                     rows,
                     weights,
@@ -109,19 +105,7 @@ pub(crate) unsafe fn multiply_tile<K: TileKernel>(
                     write,
                 );
             }
-            (Coding::FiveBits, Scales::Single(scales), Some(Scales::Single(minima))) => {
-                typed::<K, coding::FiveBits, f32, true>(
-                    rows,
-                    weights,
-                    (scales, minima),
-                    span,
-                    write,
-                );
-            }
-            (Coding::SixBits, Scales::Single(scales), None) => {
-                typed::<K, coding::SixBits, f32, false>(rows, weights, (scales, &[]), span, write);
-            }
-            (Coding::EightBits, Scales::Half(scales), None) => {
+            (Coding::EightBits, (scales, None)) => {
                 typed::<K, coding::EightBits, u16, false>(
                     rows,
                     weights,
@@ -130,17 +114,75 @@ pub(crate) unsafe fn multiply_tile<K: TileKernel>(
                     write,
                 );
             }
-            (Coding::Curve, Scales::Half(scales), None) => {
+            (Coding::Curve, (scales, None)) => {
                 typed::<K, coding::Curve, u16, false>(rows, weights, (scales, &[]), span, write);
             }
-            (Coding::Curve, Scales::Single(scales), None) => {
+            _ => unreachable!(
+                "no format has {:?}'s codes, scales and minima",
+                weights.format()
+            ),
+        }
+    }
+}
+
+/// A tile whose scales and minima are in single precision.
+unsafe fn single_scaled<K: TileKernel>(
+    rows: &QuantizedRows,
+    weights: &PackedMatrix,
+    stored: (&[f32], Option<&[f32]>),
+    span: Span,
+    write: &mut dyn FnMut(usize, &Lanes),
+) {
+    // SAFETY: the caller's promise is passed on.
+    unsafe {
+        match (weights.format().coding(), stored) {
+            (Coding::TwoBits, (scales, Some(minima))) => {
+                typed::<K, coding::TwoBits, f32, true>(
+                    rows,
+                    weights,
+                    (scales, minima),
+                    span,
+                    write,
+                );
+            }
+            (Coding::ThreeBits, (scales, None)) => {
+                typed::<K, coding::ThreeBits, f32, false>(
+                    rows,
+                    weights,
+                    (scales, &[]),
+                    span,
+                    write,
+                );
+            }
+            (Coding::FourBits, (scales, Some(minima))) => {
+                typed::<K, coding::FourBits, f32, true>(
+                    rows,
+                    weights,
+                    (scales, minima),
+                    span,
+                    write,
+                );
+            }
+            (Coding::FiveBits, (scales, Some(minima))) => {
+                typed::<K, coding::FiveBits, f32, true>(
+                    rows,
+                    weights,
+                    (scales, minima),
+                    span,
+                    write,
+                );
+            }
+            (Coding::SixBits, (scales, None)) => {
+                typed::<K, coding::SixBits, f32, false>(rows, weights, (scales, &[]), span, write);
+            }
+            (Coding::Curve, (scales, None)) => {
                 typed::<K, coding::Curve, f32, false>(rows, weights, (scales, &[]), span, write);
             }
-            (Coding::Floats, Scales::Single(scales), None) => {
+            (Coding::Floats, (scales, None)) => {
                 typed::<K, coding::Floats, f32, false>(rows, weights, (scales, &[]), span, write);
             }
             _ => unreachable!(
-                "no block format has {:?}'s codes, scales and minima",
+                "no format has {:?}'s codes, scales and minima",
                 weights.format()
             ),
         }
