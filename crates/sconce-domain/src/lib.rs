@@ -1,15 +1,19 @@
 //! The words Sconce is told in: ids, units, requests, messages. No logic, no serde.
 
+mod grammar;
 mod ids;
 mod message;
 mod outcome;
 mod precedence;
 mod sampling;
+mod token_mask;
 mod units;
 
+pub use grammar::Grammar;
 pub use ids::{BlockId, RequestId, SequenceId, TenantId, TokenId};
 pub use message::{Message, Role};
 pub use outcome::{Draw, FinishReason, TokenLogprob, TokenLogprobs, Usage};
 pub use precedence::{Priority, Weight};
 pub use sampling::{Penalties, Sampling, Truncation};
+pub use token_mask::TokenMask;
 pub use units::{BlockCount, BlockSize, TokenCount};

@@ -32,11 +32,11 @@ pub struct TokenLogprobs {
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FinishReason {
-    /// The model said so, or a stop string was reached.
+    /// The model said so, a stop string was reached, or a constrained answer is complete.
     Stop,
     /// The token limit or the context's end was reached.
     Length,
-    /// The device failed; the text so far is not a whole answer.
+    /// The device or a constraint failed; the text so far is not a whole answer.
     Failed,
 }
 

@@ -11,7 +11,11 @@ use sconce_scheduler::{
     Arrival, Chunk, Outcome, Scheduler, SchedulerError, Sequence, StepLimits, StepPlan,
 };
 
-use crate::{Command, DrawRequest, Event, Executor, NewSequence, Sampled, Step, StepChunk};
+use crate::constraint::Bound;
+use crate::{
+    Command, Constraint, ConstraintFailure, DrawRequest, Event, Executor, NewSequence, Progress,
+    Sampled, Step, StepChunk,
+};
 
 /// How much an engine may hold and do at once. All are at least one.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +48,18 @@ struct Rules {
     sampling: Sampling,
     generated_max: TokenCount,
     stop_tokens: Arc<[TokenId]>,
+    constraint: Option<Box<dyn Constraint>>,
+}
+
+/// What a drawn token means for its sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// It goes on.
+    GoesOn,
+    /// It ends, and the token is its last.
+    EndsWith(FinishReason),
+    /// It ends, and the token is no part of it.
+    EndsBefore(FinishReason),
 }
 
 /// What a step has brought.
@@ -55,6 +71,8 @@ pub struct Stepped<Failure> {
     /// Why the executor failed, if it did. The step's sequences have ended then; the others and
     /// the engine go on.
     pub failure: Option<Failure>,
+    /// Whose constraints failed, and why. Those sequences have ended as failed, and no others.
+    pub lost: Vec<(SequenceId, ConstraintFailure)>,
 }
 
 /// An engine in numbers.
@@ -143,17 +161,21 @@ impl<E: Executor> Engine<E> {
         let mut stepped = Stepped {
             events: std::mem::take(&mut self.untold),
             failure: None,
+            lost: Vec::new(),
         };
         let plan = self.scheduler.plan();
         if plan.chunks.is_empty() {
             return stepped;
         }
         self.begin(&plan, &mut stepped.events);
-        match self
-            .executor
-            .run(&describe(&self.scheduler, &self.rules, &plan))
-        {
-            Ok(sampled) => self.commit(&plan, sampled, &mut stepped.events),
+        let bounds = self.bounds(&plan, &mut stepped.lost);
+        let chunks = describe(
+            &self.scheduler,
+            &self.rules,
+            plan.chunks.iter().zip(&bounds),
+        );
+        match self.executor.run(&Step { chunks }) {
+            Ok(sampled) => self.commit(&plan, bounds.iter().zip(sampled), &mut stepped),
             Err(failure) => {
                 self.abandon(&plan, &mut stepped.events);
                 stepped.failure = Some(failure);
@@ -219,6 +241,7 @@ impl<E: Executor> Engine<E> {
             sampling,
             generated_max,
             stop_tokens,
+            constraint,
         } = new;
         self.scheduler.admit(Arrival {
             id,
@@ -234,6 +257,7 @@ impl<E: Executor> Engine<E> {
                 sampling,
                 generated_max,
                 stop_tokens,
+                constraint,
             },
         );
         Ok(())
@@ -246,8 +270,17 @@ impl<E: Executor> Engine<E> {
         sampling: Option<Sampling>,
     ) -> Result<(), SchedulerError> {
         self.scheduler.rewind(id, position)?;
-        if let (Some(sampling), Some(rules)) = (sampling, self.rules.get_mut(&id)) {
-            rules.sampling = sampling;
+        let generated = started(&self.scheduler, &self.rules, id)
+            .0
+            .generated()
+            .len();
+        if let Some(rules) = self.rules.get_mut(&id) {
+            if let Some(sampling) = sampling {
+                rules.sampling = sampling;
+            }
+            if let Some(constraint) = &mut rules.constraint {
+                constraint.rewind(TokenCount(generated as u32));
+            }
         }
         self.untold.push(Event::Rewound {
             sequence: id,
@@ -264,7 +297,28 @@ impl<E: Executor> Engine<E> {
         events.extend(started.map(|&(sequence, cached)| Event::Started { sequence, cached }));
     }
 
-    fn commit(&mut self, plan: &StepPlan, sampled: Vec<Sampled>, events: &mut Vec<Event>) {
+    /// What each chunk's draw is held to. Whose constraint cannot say is computed and not drawn.
+    fn bounds(
+        &mut self,
+        plan: &StepPlan,
+        lost: &mut Vec<(SequenceId, ConstraintFailure)>,
+    ) -> Vec<Bound> {
+        let bound = |chunk: &Chunk| {
+            let rules = self.rules.get_mut(&chunk.sequence).filter(|_| chunk.draws);
+            let Some(constraint) = rules.and_then(|it| it.constraint.as_deref_mut()) else {
+                return Bound::Free;
+            };
+            let (bound, failure) = Bound::of(constraint);
+            lost.extend(failure.map(|it| (chunk.sequence, it)));
+            bound
+        };
+        plan.chunks.iter().map(bound).collect()
+    }
+
+    fn commit<'a, I>(&mut self, plan: &StepPlan, sampled: I, stepped: &mut Stepped<E::Error>)
+    where
+        I: ExactSizeIterator<Item = (&'a Bound, Sampled)>,
+    {
         assert_eq!(
             plan.chunks.len(),
             sampled.len(),
@@ -274,39 +328,72 @@ impl<E: Executor> Engine<E> {
             .chunks
             .iter()
             .zip(sampled)
-            .map(|(chunk, sampled)| self.judge(chunk, sampled, events))
+            .map(|(chunk, (bound, sampled))| match sampled {
+                Sampled::Token(draw) => self.judge(chunk, draw, stepped),
+                Sampled::Nothing if bound.is_lost() => {
+                    self.end(chunk.sequence, FinishReason::Failed, stepped)
+                }
+                Sampled::Nothing => {
+                    assert!(!chunk.draws, "the executor draws where it is asked to");
+                    Outcome::Computed
+                }
+            })
             .collect();
         self.scheduler.commit(plan, &outcomes);
     }
 
-    /// What a chunk's outcome means for its sequence; tells it.
-    fn judge(&mut self, chunk: &Chunk, sampled: Sampled, events: &mut Vec<Event>) -> Outcome {
-        let Sampled::Token(draw) = sampled else {
-            assert!(!chunk.draws, "the executor draws where it is asked to");
-            return Outcome::Computed;
-        };
+    /// What a draw means for its sequence; tells it.
+    fn judge(&mut self, chunk: &Chunk, draw: Draw, stepped: &mut Stepped<E::Error>) -> Outcome {
         assert!(chunk.draws, "the executor draws only where it is asked to");
-        let sequence = chunk.sequence;
-        let token = draw.token;
-        let verdict = self.verdict(sequence, &draw);
-        if verdict != Some(FinishReason::Stop) {
-            events.push(Event::Token { sequence, draw });
+        let (sequence, token) = (chunk.sequence, draw.token);
+        let verdict = self.verdict(sequence, token, &mut stepped.lost);
+        if !matches!(verdict, Verdict::EndsBefore(_)) {
+            stepped.events.push(Event::Token { sequence, draw });
         }
-        let Some(reason) = verdict else {
-            return Outcome::Next(token);
-        };
-        events.push(Event::Ended { sequence, reason });
-        self.rules.remove(&sequence);
-        Outcome::Over
+        match verdict {
+            Verdict::GoesOn => Outcome::Next(token),
+            Verdict::EndsWith(reason) | Verdict::EndsBefore(reason) => {
+                self.end(sequence, reason, stepped)
+            }
+        }
     }
 
-    fn verdict(&self, id: SequenceId, draw: &Draw) -> Option<FinishReason> {
+    fn verdict(
+        &mut self,
+        id: SequenceId,
+        token: TokenId,
+        lost: &mut Vec<(SequenceId, ConstraintFailure)>,
+    ) -> Verdict {
         let (sequence, rules) = started(&self.scheduler, &self.rules, id);
-        if rules.stop_tokens.contains(&draw.token) {
-            return Some(FinishReason::Stop);
+        if rules.stop_tokens.contains(&token) {
+            return Verdict::EndsBefore(FinishReason::Stop);
         }
         let generated = sequence.generated().len() as u32 + 1;
-        (generated >= rules.generated_max.0).then_some(FinishReason::Length)
+        let is_full = generated >= rules.generated_max.0;
+        let constraint = self
+            .rules
+            .get_mut(&id)
+            .and_then(|it| it.constraint.as_mut());
+        match constraint.map_or(Ok(Progress::Open), |it| it.accept(token)) {
+            Ok(Progress::Complete) => Verdict::EndsWith(FinishReason::Stop),
+            Ok(Progress::Open) if is_full => Verdict::EndsWith(FinishReason::Length),
+            Ok(Progress::Open) => Verdict::GoesOn,
+            Err(failure) => {
+                lost.push((id, failure));
+                Verdict::EndsBefore(FinishReason::Failed)
+            }
+        }
+    }
+
+    fn end(
+        &mut self,
+        sequence: SequenceId,
+        reason: FinishReason,
+        stepped: &mut Stepped<E::Error>,
+    ) -> Outcome {
+        stepped.events.push(Event::Ended { sequence, reason });
+        self.rules.remove(&sequence);
+        Outcome::Over
     }
 
     fn abandon(&mut self, plan: &StepPlan, events: &mut Vec<Event>) {
@@ -321,28 +408,28 @@ impl<E: Executor> Engine<E> {
     }
 }
 
-/// The plan in the executor's words.
+/// A plan and what its draws are held to, in the executor's words.
 fn describe<'a>(
     scheduler: &'a Scheduler,
     rules: &'a BTreeMap<SequenceId, Rules>,
-    plan: &StepPlan,
-) -> Step<'a> {
-    let chunks = plan.chunks.iter().map(|chunk| {
+    plan: impl Iterator<Item = (&'a Chunk, &'a Bound)>,
+) -> Vec<StepChunk<'a>> {
+    let describe = |(chunk, bound): (&'a Chunk, &'a Bound)| {
         let (sequence, rules) = started(scheduler, rules, chunk.sequence);
+        let draws = chunk.draws && !bound.is_lost();
         StepChunk {
             tokens: &sequence.tokens()[chunk.start.0 as usize..chunk.end().0 as usize],
             start: chunk.start,
             blocks: scheduler.blocks(chunk),
-            draw: chunk.draws.then_some(DrawRequest {
+            draw: draws.then_some(DrawRequest {
                 sampling: &rules.sampling,
                 prompt: sequence.prompt(),
                 generated: sequence.generated(),
+                mask: bound.mask(),
             }),
         }
-    });
-    Step {
-        chunks: chunks.collect(),
-    }
+    };
+    plan.map(describe).collect()
 }
 
 fn started<'a>(

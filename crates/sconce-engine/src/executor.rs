@@ -1,6 +1,6 @@
 //! The port to a device. Owned by the engine, implemented by the model crate.
 
-use sconce_domain::{BlockId, Draw, Sampling, TokenCount, TokenId};
+use sconce_domain::{BlockId, Draw, Sampling, TokenCount, TokenId, TokenMask};
 
 /// Runs one planned step on a device.
 pub trait Executor {
@@ -45,6 +45,8 @@ pub struct DrawRequest<'a> {
     pub prompt: &'a [TokenId],
     /// The tokens drawn so far.
     pub generated: &'a [TokenId],
+    /// The only tokens that may be drawn, if not all may; never empty.
+    pub mask: Option<&'a TokenMask>,
 }
 
 /// The outcome of one chunk.

@@ -8,7 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use sconce_domain::{BlockId, BlockSize, Draw, Sampling, TokenId, TokenLogprob, TokenLogprobs};
+use sconce_domain::{
+    BlockId, BlockSize, Draw, Sampling, TokenId, TokenLogprob, TokenLogprobs, TokenMask,
+};
 
 use crate::{DrawRequest, Executor, Sampled, Step, StepChunk};
 
@@ -185,7 +187,8 @@ impl Executor for FakeExecutor {
 /// What the fake draws after `prompt` and `generated`, whatever else is in the step.
 ///
 /// The seed matters only above temperature zero, and nothing else in the sampling does, except
-/// that log-probabilities are made up if they are asked for.
+/// that log-probabilities are made up if they are asked for. A mask takes the draw from the tokens
+/// it allows; one that allows nothing of the vocabulary is not kept.
 #[must_use]
 pub fn draw(request: &DrawRequest<'_>, vocabulary: u32) -> Draw {
     let all = request.prompt.iter().chain(request.generated);
@@ -195,10 +198,21 @@ pub fn draw(request: &DrawRequest<'_>, vocabulary: u32) -> Draw {
     } else {
         0
     };
-    let token = TokenId((mix(past.0 ^ mix(seed)) % u64::from(vocabulary)) as u32);
+    let token = pick(mix(past.0 ^ mix(seed)), request.mask, vocabulary);
     Draw {
         token,
         logprobs: logprobs(request.sampling, token, vocabulary),
+    }
+}
+
+fn pick(number: u64, mask: Option<&TokenMask>, vocabulary: u32) -> TokenId {
+    let is_allowed = |it: &TokenId| mask.is_some_and(|mask| mask.allows(*it));
+    let allowed = || (0..vocabulary).map(TokenId).filter(is_allowed);
+    match allowed().count() as u64 {
+        0 => TokenId((number % u64::from(vocabulary)) as u32),
+        count => allowed()
+            .nth((number % count) as usize)
+            .expect("the remainder is below the count"),
     }
 }
 

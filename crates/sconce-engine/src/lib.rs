@@ -4,11 +4,13 @@
 //! the [`Executor`] computes them in one ragged batch and draws, and the engine tells what
 //! happened to each sequence. One seed replays any run.
 
+mod constraint;
 mod engine;
 mod executor;
 pub mod fake;
 mod message;
 
+pub use constraint::{Constraint, ConstraintFailure, Progress};
 pub use engine::{Engine, EngineLimits, EngineStatus, Stepped};
 pub use executor::{DrawRequest, Executor, Sampled, Step, StepChunk};
 pub use message::{Command, Event, NewSequence};

@@ -6,6 +6,8 @@ use sconce_domain::{
     Draw, FinishReason, Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId, Weight,
 };
 
+use crate::Constraint;
+
 /// A wish from outside. Commands apply between steps, never within one.
 #[derive(Debug)]
 pub enum Command {
@@ -43,6 +45,8 @@ pub struct NewSequence {
     pub generated_max: TokenCount,
     /// Tokens that end the answer with `FinishReason::Stop`. They are not part of it.
     pub stop_tokens: Arc<[TokenId]>,
+    /// What its answer must look like, if it must. It has accepted nothing yet.
+    pub constraint: Option<Box<dyn Constraint>>,
 }
 
 /// Something that happened to a sequence in a step.

@@ -39,6 +39,7 @@ fn a_prompt_in_pieces_draws_what_it_draws_whole() {
         sampling: &sampling,
         prompt: &all,
         generated: &[],
+        mask: None,
     });
     let blocks = [BlockId(4), BlockId(0), BlockId(9)];
     let whole = run(
@@ -78,6 +79,7 @@ fn the_seed_matters_only_above_temperature_zero() {
             sampling: &sampling,
             prompt: &prompt,
             generated: &[],
+            mask: None,
         };
         sconce_engine::fake::draw(&request, VOCABULARY)
     };
@@ -136,6 +138,7 @@ fn a_token_that_the_client_did_not_send_is_noticed() {
         sampling: &sampling,
         prompt: &prompt,
         generated: &[],
+        mask: None,
     });
     let _ = run(
         &mut fake(),

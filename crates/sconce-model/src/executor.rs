@@ -65,11 +65,13 @@ impl Executor for DecoderExecutor {
                 sampling,
                 prompt,
                 generated,
+                mask,
             } = *request;
             let context = DrawContext {
                 sampling,
                 prompt,
                 generated,
+                mask,
             };
             Sampled::Token(self.sampler.draw(logits, &context))
         };

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use sconce_domain::{Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId, Weight};
-use sconce_engine::{EngineStatus, NewSequence};
+use sconce_engine::{Constraint, EngineStatus, NewSequence};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::metrics::ModelMetrics;
@@ -57,6 +57,7 @@ pub(crate) struct Submission {
     pub(crate) priority: Priority,
     pub(crate) generated_max: TokenCount,
     pub(crate) stop_tokens: Arc<[TokenId]>,
+    pub(crate) constraint: Option<Box<dyn Constraint>>,
     /// When the client's request arrived; the first token is measured from here.
     pub(crate) arrived: Instant,
 }
@@ -90,6 +91,7 @@ impl EngineHandle {
             sampling: submission.sampling,
             generated_max: submission.generated_max,
             stop_tokens: submission.stop_tokens,
+            constraint: submission.constraint,
         };
         let (listener, events) = unbounded_channel();
         let (arrived, submitted) = (submission.arrived, Instant::now());

@@ -150,6 +150,9 @@ impl<E: Executor> Worker<E> {
             if let Some(failure) = stepped.failure {
                 tracing::error!(%failure, "a step failed on the device; its sequences have failed");
             }
+            for (sequence, failure) in stepped.lost {
+                tracing::warn!(sequence = sequence.0, %failure, "a sequence cannot go on");
+            }
         }
     }
 

@@ -204,6 +204,7 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
             priority: options.priority,
             generated_max,
             stop_tokens: Arc::clone(&stop_tokens),
+            constraint: None,
             arrived: record.arrived(),
         });
         texts.push(TextStream::new(tokens, Arc::clone(&model.tokenizer), &stop));

@@ -1,15 +1,16 @@
-//! Logits to token: penalties, temperature, top-k, top-p, min-p, a seeded draw, log-probabilities.
+//! Logits to token: a mask, penalties, temperature, top-k, top-p, min-p, a seeded draw, log-probabilities.
 //!
 //! The order, which decides what the parameters mean together:
 //!
 //! 1. Log-probabilities are read off the model's own distribution, before anything changes it.
-//! 2. Penalties change the logits: repetition, then presence and frequency.
-//! 3. A temperature of zero takes the largest logit, the lowest id among equals, and ends here.
-//! 4. Temperature divides the logits.
-//! 5. Top-k keeps the most likely tokens, the lowest ids among equals.
-//! 6. Top-p keeps the fewest of *those* whose share of their sum reaches it.
-//! 7. Min-p drops what is too unlikely beside the most likely token.
-//! 8. A number made from the seed and the position picks one of what is left.
+//! 2. A mask takes away what may not be drawn: those logits become minus infinity.
+//! 3. Penalties change the logits: repetition, then presence and frequency.
+//! 4. A temperature of zero takes the largest logit, the lowest id among equals, and ends here.
+//! 5. Temperature divides the logits.
+//! 6. Top-k keeps the most likely tokens, the lowest ids among equals.
+//! 7. Top-p keeps the fewest of *those* whose share of their sum reaches it.
+//! 8. Min-p drops what is too unlikely beside the most likely token.
+//! 9. A number made from the seed and the position picks one of what is left.
 //!
 //! vLLM differs in one place: it applies min-p before top-k and top-p, so that there top-p's sum
 //! is over what min-p left. Each of the three keeps a front part of the ranking, so the order
@@ -24,6 +25,7 @@
 mod exponential;
 mod generator;
 mod logprobs;
+mod masking;
 mod penalties;
 mod rank;
 mod sampler;

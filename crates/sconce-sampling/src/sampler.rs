@@ -1,9 +1,10 @@
 //! The draw itself: the steps in their order, over scratch that is kept between draws.
 
-use sconce_domain::{Draw, Sampling, TokenId, TokenLogprob};
+use sconce_domain::{Draw, Sampling, TokenId, TokenLogprob, TokenMask};
 
 use crate::generator::random_unit;
 use crate::logprobs::Report;
+use crate::masking::Masked;
 use crate::penalties::Occurrences;
 use crate::rank::{Candidate, largest};
 use crate::truncation::Support;
@@ -17,6 +18,8 @@ pub struct DrawContext<'a> {
     pub prompt: &'a [TokenId],
     /// The tokens drawn so far. Their number is the position that the random number belongs to.
     pub generated: &'a [TokenId],
+    /// The only tokens that may be drawn, if not all may.
+    pub mask: Option<&'a TokenMask>,
 }
 
 /// Draws tokens. Holds nothing but scratch: what it draws depends on its arguments alone, so one
@@ -27,6 +30,7 @@ pub struct DrawContext<'a> {
 #[derive(Debug, Default)]
 pub struct Sampler {
     occurrences: Occurrences,
+    masked: Masked,
     support: Support,
     front: Vec<Candidate>,
 }
@@ -40,8 +44,8 @@ impl Sampler {
 
     /// Draws the next token of a sequence.
     ///
-    /// Shape: `logits` is `[vocabulary]`. Penalties are written into it and taken back, so it is
-    /// afterwards what it was before.
+    /// Shape: `logits` is `[vocabulary]`. Mask and penalties are written into it and taken back, so
+    /// it is afterwards what it was before.
     /// A temperature that is not above zero, NaN included, counts as zero.
     #[must_use]
     pub fn draw(&mut self, logits: &mut [f32], context: &DrawContext<'_>) -> Draw {
@@ -49,15 +53,18 @@ impl Sampler {
             sampling,
             prompt,
             generated,
+            mask,
         } = *context;
         let report = sampling
             .logprobs
             .map(|count| Report::read(logits, count, &mut self.front));
+        self.masked.apply(logits, mask);
         self.occurrences
             .count(&sampling.penalties, prompt, generated, logits.len());
         self.occurrences.penalise(logits, &sampling.penalties);
         let token = self.choose(logits, context);
         self.occurrences.restore(logits);
+        self.masked.restore(logits);
         let logprobs = report.map(|it| {
             let logit = logits
                 .get(token as usize)

@@ -48,6 +48,7 @@ fn counts(sampling: &Sampling) -> Vec<usize> {
             sampling,
             prompt: &[],
             generated: &generated[..position],
+            mask: None,
         };
         counts[sampler.draw(&mut logits, &context).token.0 as usize] += 1;
     }

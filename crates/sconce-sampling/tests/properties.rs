@@ -76,6 +76,7 @@ fn draw(sampler: &mut Sampler, logits: &[f32], sampling: &Sampling) -> Draw {
         sampling,
         prompt: &[],
         generated: &[],
+        mask: None,
     };
     sampler.draw(&mut logits.to_vec(), &context)
 }
@@ -102,7 +103,7 @@ proptest! {
         prompt in any_tokens(),
         generated in any_tokens(),
     ) {
-        let context = DrawContext { sampling: &sampling, prompt: &prompt, generated: &generated };
+        let context = DrawContext { sampling: &sampling, prompt: &prompt, generated: &generated, mask: None };
         let mut spent = logits.clone();
         let drawn = Sampler::new().draw(&mut spent, &context);
         prop_assert!((drawn.token.0 as usize) < logits.len().max(1));
@@ -121,10 +122,10 @@ proptest! {
         other_sampling in any_sampling(),
         generated in any_tokens(),
     ) {
-        let context = DrawContext { sampling: &sampling, prompt: &[], generated: &generated };
+        let context = DrawContext { sampling: &sampling, prompt: &[], generated: &generated, mask: None };
         let alone = Sampler::new().draw(&mut logits.clone(), &context);
         let mut used = Sampler::new();
-        let other = DrawContext { sampling: &other_sampling, prompt: &generated, generated: &generated };
+        let other = DrawContext { sampling: &other_sampling, prompt: &generated, generated: &generated, mask: None };
         let _ = used.draw(&mut other_logits.clone(), &other);
         prop_assert_eq!(used.draw(&mut logits.clone(), &context), alone);
     }
@@ -169,7 +170,7 @@ proptest! {
         count in 0_u8..25,
     ) {
         let sampling = Sampling { logprobs: Some(count), ..sampling };
-        let context = DrawContext { sampling: &sampling, prompt: &[], generated: &generated };
+        let context = DrawContext { sampling: &sampling, prompt: &[], generated: &generated, mask: None };
         let drawn = Sampler::new().draw(&mut logits.clone(), &context);
         let report = drawn.logprobs.unwrap();
         let sum: f64 = logits.iter().map(|it| f64::from(*it).exp()).sum();
@@ -230,6 +231,7 @@ fn one_position_draws_the_same_whatever_came_between() {
                     sampling: &sampling,
                     prompt: &[],
                     generated: &generated[..position],
+                    mask: None,
                 };
                 sampler.draw(&mut logits, &context).token
             })
@@ -298,6 +300,7 @@ fn a_penalty_changes_the_draw_but_not_the_report() {
         sampling: &sampling,
         prompt: &[],
         generated: &generated,
+        mask: None,
     };
     let drawn = Sampler::new().draw(&mut [1.0, 3.0, 0.0], &context);
     assert_eq!(drawn.token, TokenId(0));

@@ -26,6 +26,7 @@ const PLANNING: &str = "sconce-scheduler/src/planning.rs";
 const QUEUE: &str = "sconce-scheduler/src/queue.rs";
 const SEQUENCE: &str = "sconce-scheduler/src/sequence.rs";
 const ENGINE: &str = "sconce-engine/src/engine.rs";
+const CONSTRAINT: &str = "sconce-engine/src/constraint.rs";
 
 const fn fault(name: &'static str, file: &'static str, edit: Edit) -> Fault {
     Fault { name, file, edit }
@@ -373,7 +374,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "a stop token is told",
         ENGINE,
-        Expression("verdict != Some(FinishReason::Stop)", "true"),
+        Expression("!matches!(verdict, Verdict::EndsBefore(_))", "true"),
     ),
     fault(
         "an answer is one token too long",
@@ -395,5 +396,54 @@ pub(crate) const FAULTS: &[Fault] = &[
             "self.abandon(&plan, &mut stepped.events);",
             "self.scheduler.abandon(&plan);",
         ),
+    ),
+    fault(
+        "the mask is not applied",
+        ENGINE,
+        Expression("bound.mask()", "None"),
+    ),
+    fault(
+        "a constraint is not told what was drawn",
+        ENGINE,
+        Expression(
+            "constraint.map_or(Ok(Progress::Open), |it| it.accept(token))",
+            "constraint.map_or(Ok(Progress::Open), |_| Ok(Progress::Open))",
+        ),
+    ),
+    fault(
+        "a constraint is told of the token that ends the answer",
+        ENGINE,
+        Expression(
+            "rules.stop_tokens.contains(&token)",
+            "rules.constraint.is_none() && rules.stop_tokens.contains(&token)",
+        ),
+    ),
+    fault(
+        "going back does not take the constraint back",
+        ENGINE,
+        Statements("constraint.rewind(TokenCount(generated as u32));", ""),
+    ),
+    fault(
+        "an answer that is complete goes on",
+        ENGINE,
+        Expression("Verdict::EndsWith(FinishReason::Stop)", "Verdict::GoesOn"),
+    ),
+    fault(
+        "a constraint that fails lets its sequence go on",
+        ENGINE,
+        Expression(
+            "self.end(chunk.sequence, FinishReason::Failed, stepped)",
+            "Outcome::Computed",
+        ),
+    ),
+    fault(
+        "a constraint that fails is not told of",
+        ENGINE,
+        Statements("lost.extend(failure.map(|it| (chunk.sequence, it)));", ""),
+    ),
+    fault(
+        "a set of no tokens is drawn from",
+        CONSTRAINT,
+        Expression("mask.is_empty()", "false"),
     ),
 ];

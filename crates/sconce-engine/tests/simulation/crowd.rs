@@ -6,7 +6,11 @@ use std::sync::Arc;
 use sconce_domain::{
     BlockSize, FinishReason, Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId, Weight,
 };
-use sconce_engine::{DrawRequest, Event, NewSequence, fake};
+use sconce_engine::{
+    Constraint, ConstraintFailure, DrawRequest, Event, NewSequence, Progress, fake,
+};
+
+use crate::script::Script;
 
 /// Draws are below this; small enough that stop tokens come up and prompts meet.
 pub(crate) const VOCABULARY: u32 = 40;
@@ -37,6 +41,7 @@ struct Rules {
     sampling: Sampling,
     stop_tokens: Arc<[TokenId]>,
     generated_max: u32,
+    script: Option<Script>,
 }
 
 /// All sequences, those that have ended too: others may share their prefixes.
@@ -52,11 +57,12 @@ pub(crate) struct Crowd {
 }
 
 impl Member {
-    fn new(new: &NewSequence, place: usize) -> Self {
+    fn new(new: &NewSequence, script: Option<Script>, place: usize) -> Self {
         let rules = Rules {
             sampling: new.sampling.clone(),
             stop_tokens: Arc::clone(&new.stop_tokens),
             generated_max: new.generated_max.0,
+            script,
         };
         let (solo, solo_reason) = rules.run_alone(&new.prompt, &[]);
         Self {
@@ -117,8 +123,10 @@ impl Member {
 }
 
 impl Crowd {
-    pub(crate) fn join(&mut self, new: &NewSequence) {
-        let earlier = self.live.insert(new.id, Member::new(new, self.arrived));
+    /// `script` is the sequence's constraint, of which the engine has a copy of its own.
+    pub(crate) fn join(&mut self, new: &NewSequence, script: Option<Script>) {
+        let member = Member::new(new, script, self.arrived);
+        let earlier = self.live.insert(new.id, member);
         assert!(
             earlier.is_none(),
             "the world gives each sequence its own id"
@@ -234,29 +242,47 @@ impl Rules {
     /// The prompt and the whole answer of a sequence that has the device to itself and has
     /// `generated` already, and why it ends.
     fn run_alone(&self, prompt: &[TokenId], generated: &[TokenId]) -> (Vec<TokenId>, FinishReason) {
+        let mut script = self.script.clone();
         let mut generated = generated.to_vec();
-        loop {
+        let fed = generated.iter().map(|it| progress(&mut script, *it));
+        assert!(
+            fed.into_iter().all(|it| it == Ok(Progress::Open)),
+            "what was heard before goes on"
+        );
+        let reason = loop {
+            let mask = match script.as_mut().map(Script::mask) {
+                Some(Ok(mask)) if !mask.is_empty() => Some(mask),
+                Some(_) => break FinishReason::Failed,
+                None => None,
+            };
             let request = DrawRequest {
                 sampling: &self.sampling,
                 prompt,
                 generated: &generated,
+                mask: mask.as_ref(),
             };
             let token = fake::draw(&request, VOCABULARY).token;
-            let is_stop = self.stop_tokens.contains(&token);
-            if !is_stop {
-                generated.push(token);
+            if self.stop_tokens.contains(&token) {
+                break FinishReason::Stop;
             }
-            let is_full = generated.len() >= self.generated_max as usize;
-            if is_stop || is_full {
-                let reason = if is_stop {
-                    FinishReason::Stop
-                } else {
-                    FinishReason::Length
-                };
-                return ([prompt, &generated].concat(), reason);
+            let Ok(progress) = progress(&mut script, token) else {
+                break FinishReason::Failed;
+            };
+            generated.push(token);
+            if progress == Progress::Complete {
+                break FinishReason::Stop;
             }
-        }
+            if generated.len() >= self.generated_max as usize {
+                break FinishReason::Length;
+            }
+        };
+        ([prompt, &generated].concat(), reason)
     }
+}
+
+fn progress(script: &mut Option<Script>, token: TokenId) -> Result<Progress, ConstraintFailure> {
+    let script = script.as_mut();
+    script.map_or(Ok(Progress::Open), |it| it.accept(token))
 }
 
 /// A greedy sequence without stop tokens.
@@ -270,6 +296,7 @@ pub(crate) fn sequence(id: u64, prompt: Vec<TokenId>, generated_max: u32) -> New
         sampling: Sampling::greedy(),
         generated_max: TokenCount(generated_max),
         stop_tokens: Arc::from([]),
+        constraint: None,
     }
 }
 

@@ -9,6 +9,7 @@ mod dice;
 mod fairness;
 mod proof;
 mod scenarios;
+mod script;
 mod watch;
 mod world;
 

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use sconce_domain::{
     BlockSize, FinishReason, Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId,
 };
-use sconce_engine::fake::FakeExecutor;
-use sconce_engine::{Command, Engine, EngineLimits, EngineStatus, Event, NewSequence};
+use sconce_engine::fake::{FakeError, FakeExecutor};
+use sconce_engine::{
+    Command, Constraint, Engine, EngineLimits, EngineStatus, Event, NewSequence, Stepped,
+};
 
 use crate::crowd::{Crowd, POISON, VOCABULARY, sequence, weight_of};
 use crate::dice::Dice;
+use crate::script::{Breaking, Script};
 use crate::watch::{Notes, Watched, watch};
 
 const PROMPT_MAX: u32 = 40;
@@ -33,6 +36,7 @@ pub(crate) struct Seen {
     stopped: u64,
     filled: u64,
     failed: u64,
+    lost: u64,
 }
 
 struct World {
@@ -93,10 +97,12 @@ impl World {
             u32::from(self.dice.chance(35))
         };
         for _ in 0..count {
-            let new = self.random_sequence();
+            let mut new = self.random_sequence();
+            let script = self.random_script(&new.stop_tokens);
+            new.constraint = script.clone().map(|it| Box::new(it) as Box<dyn Constraint>);
             let tokens = new.prompt.len() as u32 + new.generated_max.0;
             let fits = tokens <= self.engine.sequence_tokens_max().0;
-            let (id, joined) = (new.id, fits.then(|| self.crowd.join(&new)));
+            let (id, joined) = (new.id, fits.then(|| self.crowd.join(&new, script)));
             let admitted = self.engine.apply(Command::Start(new));
             assert_eq!(
                 admitted.is_ok(),
@@ -130,6 +136,20 @@ impl World {
         new.stop_tokens = Arc::from([TokenId(7), TokenId(11)]);
         new.sampling = self.random_sampling();
         new
+    }
+
+    fn random_script(&mut self, stop_tokens: &[TokenId]) -> Option<Script> {
+        if !self.dice.chance(30) {
+            return None;
+        }
+        let mut script = Script::new(stop_tokens, self.dice.between(1, 12) as usize);
+        if self.dice.chance(20) {
+            let breaking = *self
+                .dice
+                .pick(&[Breaking::Mask, Breaking::Empty, Breaking::Accept]);
+            script = script.breaking(breaking, self.dice.below(6) as usize);
+        }
+        Some(script)
     }
 
     fn random_sampling(&mut self) -> Sampling {
@@ -226,6 +246,7 @@ impl World {
             "a step runs unless it is idle"
         );
         self.check_limits(before, &stepped.events);
+        self.check_that_the_lost_have_failed(&stepped);
         for event in &stepped.events {
             self.crowd
                 .hear(event, self.limits.block_size, stepped.failure.is_some());
@@ -234,6 +255,22 @@ impl World {
         self.crowd.check_that_rewinds_are_told();
         self.check_that_no_stream_stutters(before, &stepped.events);
         self.check_that_nothing_is_lost();
+    }
+
+    /// Whoever ends as failed was in a step that failed, or is named as lost.
+    fn check_that_the_lost_have_failed(&mut self, stepped: &Stepped<FakeError>) {
+        let has_failed = |it: &Event| {
+            let reason = FinishReason::Failed;
+            matches!(it, Event::Ended { reason: why, .. } if *why == reason)
+        };
+        let failed = stepped.events.iter().filter(|it| has_failed(it));
+        let failed: BTreeSet<SequenceId> = failed.map(Event::sequence).collect();
+        let lost: BTreeSet<SequenceId> = stepped.lost.iter().map(|it| it.0).collect();
+        assert!(lost.is_subset(&failed), "somebody is lost and goes on");
+        if stepped.failure.is_none() {
+            assert_eq!(lost, failed, "somebody has failed and nobody says why");
+            self.seen.lost += lost.len() as u64;
+        }
     }
 
     fn check_limits(&self, before: EngineStatus, events: &[Event]) {
@@ -344,6 +381,7 @@ impl Seen {
         self.stopped += other.stopped;
         self.filled += other.filled;
         self.failed += other.failed;
+        self.lost += other.lost;
     }
 
     pub(crate) fn check_that_nothing_is_rare(&self) {
@@ -361,10 +399,11 @@ impl Seen {
             stopped,
             filled,
             failed,
+            lost,
             ..
         } = *self;
         let rarest = [
-            cancelled, rewound, preempted, displaced, hit_tokens, stopped, filled, failed,
+            cancelled, rewound, preempted, displaced, hit_tokens, stopped, filled, failed, lost,
         ]
         .into_iter()
         .min();
