@@ -67,6 +67,44 @@ async fn options_are_honoured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_ends_an_answer_and_what_is_biased_is_honoured() {
+    let server = Server::start(&[]).await;
+    // The first words of the greedy answer, by the server's own tokens.
+    let greedy = ask(&server, json!({"logprobs": 0})).await;
+    let forced = json!({"logit_bias": {"28": 100}, "max_tokens": 4, "logprobs": 0});
+    let forced = ask(&server, forced).await;
+    let tokens = &forced["choices"][0]["logprobs"]["tokens"];
+    let first = tokens[0].clone();
+    assert_eq!(*tokens, json!([first, first, first, first]));
+    assert_ne!(
+        text(&forced, 0),
+        &text(&greedy, 0)[..text(&forced, 0).len()]
+    );
+
+    let stopped = json!({"logit_bias": {"28": 100}, "stop_token_ids": [28]});
+    let stopped = ask(&server, stopped).await;
+    assert_eq!(text(&stopped, 0), "");
+    assert_eq!(stopped["choices"][0]["finish_reason"], "stop");
+    let late = json!({"logit_bias": {"28": 100}, "stop_token_ids": [28], "min_tokens": 3});
+    let late = ask(&server, late).await;
+    assert_eq!(late["usage"]["completion_tokens"], 3);
+    assert_eq!(late["choices"][0]["finish_reason"], "stop");
+
+    // Token 2 ends this model's answers.
+    let ends = ask(&server, json!({"logit_bias": {"2": 100}})).await;
+    assert_eq!(ends["choices"][0]["finish_reason"], "stop");
+    assert_eq!(ends["usage"]["completion_tokens"], 0);
+    let goes_on = ask(
+        &server,
+        json!({"logit_bias": {"2": 100}, "ignore_eos": true}),
+    )
+    .await;
+    assert_eq!(goes_on["choices"][0]["finish_reason"], "length");
+    assert_eq!(goes_on["usage"]["completion_tokens"], 24);
+    assert_eq!(text(&goes_on, 0), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn log_probabilities_come_in_both_shapes_streamed_or_whole() {
     let server = Server::start(&[]).await;
     let legacy = ask(&server, json!({"logprobs": 3})).await;

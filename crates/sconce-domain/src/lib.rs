@@ -14,6 +14,6 @@ pub use ids::{BlockId, RequestId, SequenceId, TenantId, TokenId};
 pub use message::{Message, Role};
 pub use outcome::{Draw, FinishReason, TokenLogprob, TokenLogprobs, Usage};
 pub use precedence::{Priority, Weight};
-pub use sampling::{Penalties, Sampling, Truncation};
+pub use sampling::{Penalties, Sampling, TokenBias, Truncation, Withheld};
 pub use token_mask::TokenMask;
 pub use units::{BlockCount, BlockSize, TokenCount};

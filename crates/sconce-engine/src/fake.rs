@@ -8,9 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use sconce_domain::{
-    BlockId, BlockSize, Draw, Sampling, TokenId, TokenLogprob, TokenLogprobs, TokenMask,
-};
+use sconce_domain::{BlockId, BlockSize, Draw, Sampling, TokenId, TokenLogprob, TokenLogprobs};
 
 use crate::{DrawRequest, Executor, Sampled, Step, StepChunk};
 
@@ -186,9 +184,10 @@ impl Executor for FakeExecutor {
 
 /// What the fake draws after `prompt` and `generated`, whatever else is in the step.
 ///
-/// The seed matters only above temperature zero, and nothing else in the sampling does, except
-/// that log-probabilities are made up if they are asked for. A mask takes the draw from the tokens
-/// it allows; one that allows nothing of the vocabulary is not kept.
+/// The seed matters only above temperature zero. A mask takes the draw from the tokens it allows;
+/// one that allows nothing of the vocabulary is not kept. What is withheld is not drawn if there is
+/// anything else. No other rule of the sampling matters, except that log-probabilities are made up
+/// if they are asked for.
 #[must_use]
 pub fn draw(request: &DrawRequest<'_>, vocabulary: u32) -> Draw {
     let all = request.prompt.iter().chain(request.generated);
@@ -198,22 +197,28 @@ pub fn draw(request: &DrawRequest<'_>, vocabulary: u32) -> Draw {
     } else {
         0
     };
-    let token = pick(mix(past.0 ^ mix(seed)), request.mask, vocabulary);
+    let token = pick(mix(past.0 ^ mix(seed)), request, vocabulary);
     Draw {
         token,
         logprobs: logprobs(request.sampling, token, vocabulary),
     }
 }
 
-fn pick(number: u64, mask: Option<&TokenMask>, vocabulary: u32) -> TokenId {
-    let is_allowed = |it: &TokenId| mask.is_some_and(|mask| mask.allows(*it));
-    let allowed = || (0..vocabulary).map(TokenId).filter(is_allowed);
-    match allowed().count() as u64 {
-        0 => TokenId((number % u64::from(vocabulary)) as u32),
-        count => allowed()
-            .nth((number % count) as usize)
-            .expect("the remainder is below the count"),
+/// A token that mask and minimum allow, else one that the mask allows, else any.
+fn pick(number: u64, request: &DrawRequest<'_>, vocabulary: u32) -> TokenId {
+    let masked = |it: &TokenId| request.mask.is_none_or(|mask| mask.allows(*it));
+    let withheld = request.sampling.withheld.after(request.generated.len());
+    let all = || (0..vocabulary).map(TokenId);
+    let mut allowed: Vec<TokenId> = all()
+        .filter(|it| masked(it) && !withheld.contains(it))
+        .collect();
+    if allowed.is_empty() {
+        allowed = all().filter(masked).collect();
     }
+    if allowed.is_empty() {
+        allowed = all().collect();
+    }
+    allowed[(number % allowed.len() as u64) as usize]
 }
 
 /// Halves the probability from rank to rank, beginning with the token drawn.

@@ -164,7 +164,8 @@ fn refusal_param(refusal: &Refusal) -> Option<&'static str> {
         Refusal::UnknownModel { .. } => Some("model"),
         Refusal::TooManyAnswers { .. } => Some("n"),
         Refusal::NoChatTemplate { .. } | Refusal::Template { .. } => Some("messages"),
-        Refusal::EmptyPrompt | Refusal::UnknownToken { .. } => Some("prompt"),
+        Refusal::EmptyPrompt => Some("prompt"),
+        Refusal::UnknownToken { field, .. } => Some(field),
         Refusal::StopString { .. } => Some("stop"),
         _ => None,
     }

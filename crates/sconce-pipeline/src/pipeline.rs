@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use sconce_domain::{RequestId, Sampling, TokenCount, TokenId};
+use sconce_domain::{RequestId, Sampling, TokenCount, TokenId, Withheld};
 
 use crate::admission::{Admission, AdmissionLimits};
 use crate::answer::AnswerStream;
@@ -16,7 +16,7 @@ use crate::seed::{Numbers, seed_of_answer};
 use crate::served_model::{ModelEntry, ServedModel};
 use crate::text_stream::TextStream;
 use crate::token_stream::TokenStream;
-use crate::{AnswerRequest, Refusal};
+use crate::{AnswerOptions, AnswerRequest, Refusal};
 
 /// How soon to ask again while a model loads.
 const LOADING_RETRY_AFTER_S: u32 = 5;
@@ -188,28 +188,43 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
         place,
     } = routed;
     let seed = options.seed.unwrap_or_else(|| Numbers::new().next());
-    let stop_tokens = model.stop_tokens();
+    let stop_tokens = model.stop_tokens(&options);
     let mut texts = Vec::new();
     for (index, prompt) in (0..).zip(repeat_each(prompts, options.answers)) {
         let generated_max = answer_room(model.context, &prompt, options.generated_max);
         let tokens: TokenStream = model.engine.submit(Submission {
             prompt,
-            sampling: Sampling {
-                temperature: options.temperature,
-                truncation: options.truncation,
-                penalties: options.penalties,
-                seed: seed_of_answer(seed, index),
-                logprobs: options.logprobs,
-            },
+            sampling: sampling(&options, &stop_tokens, seed_of_answer(seed, index)),
             priority: options.priority,
             generated_max,
             stop_tokens: Arc::clone(&stop_tokens),
             constraint: None,
             arrived: record.arrived(),
         });
-        texts.push(TextStream::new(tokens, Arc::clone(&model.tokenizer), &stop));
+        let tokenizer = Arc::clone(&model.tokenizer);
+        texts.push(TextStream::new(
+            tokens,
+            tokenizer,
+            &stop,
+            options.generated_min,
+        ));
     }
     AnswerStream::new(texts, options.answers, record, place)
+}
+
+fn sampling(options: &AnswerOptions, stop_tokens: &Arc<[TokenId]>, seed: u64) -> Sampling {
+    Sampling {
+        temperature: options.temperature,
+        truncation: options.truncation,
+        penalties: options.penalties,
+        bias: Arc::clone(&options.bias),
+        withheld: Withheld {
+            tokens: Arc::clone(stop_tokens),
+            generated_min: options.generated_min,
+        },
+        seed,
+        logprobs: options.logprobs,
+    }
 }
 
 fn repeat_each(prompts: Vec<Vec<TokenId>>, answers: u32) -> impl Iterator<Item = Vec<TokenId>> {

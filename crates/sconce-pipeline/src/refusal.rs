@@ -64,9 +64,11 @@ pub enum Refusal {
     /// There is nothing to continue.
     #[error("the prompt has no tokens; give at least one character")]
     EmptyPrompt,
-    /// A prompt of token ids names one that the model does not have.
-    #[error("the prompt has token id {token} and `{model}` knows ids 0 to {last}")]
+    /// A field names a token id that the model does not have.
+    #[error("`{field}` has token id {token} and `{model}` knows ids 0 to {last}")]
     UnknownToken {
+        /// The field.
+        field: &'static str,
         /// The model.
         model: String,
         /// The id.

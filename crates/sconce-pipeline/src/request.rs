@@ -1,6 +1,10 @@
 //! What a client asks for, free of any wire format.
 
-use sconce_domain::{Message, Penalties, Priority, RequestId, TokenCount, TokenId, Truncation};
+use std::sync::Arc;
+
+use sconce_domain::{
+    Message, Penalties, Priority, RequestId, TokenBias, TokenCount, TokenId, Truncation,
+};
 
 /// One request for one or more answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,18 +45,26 @@ pub struct AnswerOptions {
     /// An upper bound for each answer, or `None` for what is left of the context. An answer that
     /// reaches the end of the context first ends there, with `FinishReason::Length` as well.
     pub generated_max: Option<TokenCount>,
+    /// Neither the model nor a stop string ends an answer before it has so many tokens.
+    pub generated_min: TokenCount,
     /// See `Sampling`.
     pub temperature: f32,
     /// See `Sampling`.
     pub truncation: Truncation,
     /// See `Sampling`.
     pub penalties: Penalties,
+    /// See `Sampling`.
+    pub bias: Arc<[TokenBias]>,
     /// Makes the answers repeatable. Without it each request draws a seed of its own.
     pub seed: Option<u64>,
     /// See `Sampling`.
     pub logprobs: Option<u8>,
     /// Texts that end an answer and are not part of it.
     pub stop: Vec<String>,
+    /// Tokens that end an answer and are not part of it, besides the model's own.
+    pub stop_tokens: Vec<TokenId>,
+    /// Whether the model's own end of an answer is a token like any other.
+    pub ignores_end: bool,
     /// How urgent it is.
     pub priority: Priority,
     /// Whom the client says it asks for; goes into the record.
@@ -64,12 +76,16 @@ impl Default for AnswerOptions {
         Self {
             answers: 1,
             generated_max: None,
+            generated_min: TokenCount(0),
             temperature: 1.0,
             truncation: Truncation::default(),
             penalties: Penalties::default(),
+            bias: Arc::default(),
             seed: None,
             logprobs: None,
             stop: Vec::new(),
+            stop_tokens: Vec::new(),
+            ignores_end: false,
             priority: Priority::default(),
             user: None,
         }

@@ -52,6 +52,7 @@ fn prepare(admitted: Admitted, model: Arc<ServedModel>) -> Result<Routed, Refusa
     for prompt in &prompts {
         check_length(&model, prompt)?;
     }
+    check_options(&model, &request.options)?;
     let stop = StopStrings::new(&request.options.stop).map_err(|error| Refusal::StopString {
         fact: error.to_string(),
     })?;
@@ -93,16 +94,32 @@ fn completion_prompt(model: &ServedModel, prompt: Prompt) -> Result<Vec<TokenId>
     match prompt {
         Prompt::Text(text) => encode(model, &text),
         Prompt::Tokens(tokens) => {
-            let size = u32::try_from(model.tokenizer.vocabulary_size()).unwrap_or(u32::MAX);
-            match tokens.iter().find(|it| it.0 >= size) {
-                None => Ok(tokens),
-                Some(unknown) => Err(Refusal::UnknownToken {
-                    model: model.name.to_string(),
-                    token: unknown.0,
-                    last: size.saturating_sub(1),
-                }),
-            }
+            check_known(model, "prompt", tokens.iter().copied())?;
+            Ok(tokens)
         }
+    }
+}
+
+fn check_options(model: &ServedModel, options: &AnswerOptions) -> Result<(), Refusal> {
+    let biased = options.bias.iter().map(|it| it.token);
+    check_known(model, "logit_bias", biased)?;
+    check_known(model, "stop_token_ids", options.stop_tokens.iter().copied())
+}
+
+fn check_known(
+    model: &ServedModel,
+    field: &'static str,
+    mut tokens: impl Iterator<Item = TokenId>,
+) -> Result<(), Refusal> {
+    let size = u32::try_from(model.tokenizer.vocabulary_size()).unwrap_or(u32::MAX);
+    match tokens.find(|it| it.0 >= size) {
+        None => Ok(()),
+        Some(unknown) => Err(Refusal::UnknownToken {
+            field,
+            model: model.name.to_string(),
+            token: unknown.0,
+            last: size.saturating_sub(1),
+        }),
     }
 }
 

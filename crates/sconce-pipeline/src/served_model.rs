@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sconce_domain::{TokenCount, TokenId};
 use sconce_text::{ChatTemplate, Tokenizer};
 
+use crate::AnswerOptions;
 use crate::engine_handle::EngineHandle;
 
 /// What the pipeline is given to serve a model.
@@ -42,8 +43,14 @@ impl ServedModel {
         *self.name == *name || self.aliases.iter().any(|it| it == name)
     }
 
-    pub(crate) fn stop_tokens(&self) -> Arc<[TokenId]> {
-        Arc::from(self.tokenizer.end_tokens())
+    /// The tokens that end an answer under `options`.
+    pub(crate) fn stop_tokens(&self, options: &AnswerOptions) -> Arc<[TokenId]> {
+        let own = if options.ignores_end {
+            &[]
+        } else {
+            self.tokenizer.end_tokens()
+        };
+        own.iter().chain(&options.stop_tokens).copied().collect()
     }
 
     pub(crate) fn entry(&self) -> ModelEntry {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use sconce_domain::{Draw, FinishReason, TokenCount, TokenId, TokenLogprob, TokenLogprobs};
-use sconce_text::{Detokenizer, StopScanner, StopStrings, Tokenizer};
+use sconce_text::{Detokenizer, Scanned, StopScanner, StopStrings, Tokenizer};
 
 use crate::token_stream::{TokenEvent, TokenStream};
 
@@ -51,6 +51,8 @@ pub(crate) struct TextStream {
     tokenizer: Arc<Tokenizer>,
     detokenizer: Detokenizer,
     scanner: StopScanner,
+    /// Stop strings that end within so many tokens do not count.
+    generated_min: u32,
     reports: Reports,
     ending: FinishReason,
     progress: Progress,
@@ -80,12 +82,18 @@ struct HeldReport {
 }
 
 impl TextStream {
-    pub(crate) fn new(tokens: TokenStream, tokenizer: Arc<Tokenizer>, stop: &StopStrings) -> Self {
+    pub(crate) fn new(
+        tokens: TokenStream,
+        tokenizer: Arc<Tokenizer>,
+        stop: &StopStrings,
+        generated_min: TokenCount,
+    ) -> Self {
         Self {
             tokens: Some(tokens),
             tokenizer,
             detokenizer: Detokenizer::after_prompt(),
             scanner: stop.scanner(),
+            generated_min: generated_min.0,
             reports: Reports::default(),
             ending: FinishReason::Stop,
             progress: Progress::default(),
@@ -125,7 +133,7 @@ impl TextStream {
             .push(self.tokenizer.token_bytes(draw.token));
         let report = draw.logprobs.as_ref().map(|it| report(&self.tokenizer, it));
         self.reports.produce(&text, report);
-        let scanned = self.scanner.push(&text);
+        let scanned = self.scan(&text);
         if scanned.stopped_by.is_some() {
             self.tokens = None;
         }
@@ -133,11 +141,22 @@ impl TextStream {
         piece(scanned.text, tokens)
     }
 
+    fn scan(&mut self, text: &str) -> Scanned {
+        if self.progress.generated > self.generated_min {
+            return self.scanner.push(text);
+        }
+        Scanned {
+            text: self.scanner.pass(text),
+            stopped_by: None,
+        }
+    }
+
     /// Gives out what was held back, now that nothing can come after it.
     fn end(&mut self, reason: FinishReason) -> Option<TextEvent> {
         self.tokens = None;
         self.ending = reason;
-        let scanned = self.scanner.push(&self.detokenizer.finish());
+        let rest = self.detokenizer.finish();
+        let scanned = self.scan(&rest);
         let mut text = scanned.text;
         if scanned.stopped_by.is_some() {
             self.ending = FinishReason::Stop;

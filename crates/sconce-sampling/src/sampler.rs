@@ -5,6 +5,7 @@ use sconce_domain::{Draw, Sampling, TokenId, TokenLogprob, TokenMask};
 use crate::generator::random_unit;
 use crate::logprobs::Report;
 use crate::masking::Masked;
+use crate::overlay::Overlay;
 use crate::penalties::Occurrences;
 use crate::rank::{Candidate, largest};
 use crate::truncation::Support;
@@ -29,8 +30,10 @@ pub struct DrawContext<'a> {
 /// for.
 #[derive(Debug, Default)]
 pub struct Sampler {
+    bias: Overlay,
     occurrences: Occurrences,
     masked: Masked,
+    withheld: Overlay,
     support: Support,
     front: Vec<Candidate>,
 }
@@ -44,8 +47,8 @@ impl Sampler {
 
     /// Draws the next token of a sequence.
     ///
-    /// Shape: `logits` is `[vocabulary]`. Mask and penalties are written into it and taken back, so
-    /// it is afterwards what it was before.
+    /// Shape: `logits` is `[vocabulary]`. What mask, bias and penalties change in it is taken back,
+    /// so it is afterwards what it was before.
     /// A temperature that is not above zero, NaN included, counts as zero.
     #[must_use]
     pub fn draw(&mut self, logits: &mut [f32], context: &DrawContext<'_>) -> Draw {
@@ -59,11 +62,13 @@ impl Sampler {
             .logprobs
             .map(|count| Report::read(logits, count, &mut self.front));
         self.masked.apply(logits, mask);
+        self.bias.add(logits, &sampling.bias);
         self.occurrences
             .count(&sampling.penalties, prompt, generated, logits.len());
         self.occurrences.penalise(logits, &sampling.penalties);
-        let token = self.choose(logits, context);
+        let token = self.choose_allowed(logits, context);
         self.occurrences.restore(logits);
+        self.bias.restore(logits);
         self.masked.restore(logits);
         let logprobs = report.map(|it| {
             let logit = logits
@@ -82,18 +87,32 @@ impl Sampler {
         }
     }
 
-    fn choose(&mut self, logits: &[f32], context: &DrawContext<'_>) -> u32 {
+    /// Chooses among the tokens that are not withheld, or among those that are if there are no
+    /// others; token 0 if there are none at all.
+    fn choose_allowed(&mut self, logits: &mut [f32], context: &DrawContext<'_>) -> u32 {
+        let withheld = context.sampling.withheld.after(context.generated.len());
+        self.withheld.withhold(logits, withheld);
+        let allowed = self.choose(logits, context);
+        self.withheld.restore(logits);
+        if allowed.is_some() || withheld.is_empty() {
+            return allowed.unwrap_or(0);
+        }
+        self.choose(logits, context).unwrap_or(0)
+    }
+
+    /// `None` if no token is possible.
+    fn choose(&mut self, logits: &[f32], context: &DrawContext<'_>) -> Option<u32> {
         let sampling = context.sampling;
         // The comparison is false for NaN.
         if sampling.temperature > 0.0 {
             self.support
                 .fill(logits, sampling.temperature, &sampling.truncation);
             let position = context.generated.len() as u64;
-            self.support
-                .pick(random_unit(sampling.seed, position))
-                .unwrap_or(0)
+            self.support.pick(random_unit(sampling.seed, position))
         } else {
-            largest(logits)
+            let token = largest(logits);
+            let logit = logits.get(token as usize)?;
+            (*logit > f32::NEG_INFINITY).then_some(token)
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Cuts the unlikely end off a distribution, by thresholds that are found without a sort.
 
+use std::cmp::Ordering;
+
 use sconce_domain::Truncation;
 
 use crate::exponential::{exp, sum};
 use crate::logprobs::below;
 use crate::rank::{Candidate, candidates, last_ranked, select_front};
+use crate::typical::{Surprise, Typical};
 
 /// Tokens that a pick passes at once.
 const PICK_BLOCK: usize = 512;
@@ -16,10 +19,13 @@ pub(crate) struct Support {
     weighted: Vec<Candidate>,
     /// Scratch for selections, in any order.
     ranked: Vec<Candidate>,
+    /// The same, for typical tokens.
+    typical: Vec<Typical>,
 }
 
 impl Support {
-    /// Fills the support from logits: temperature, then top-k, top-p and min-p.
+    /// Fills the support from logits: temperature, then top-k, top-p, min-p and
+    /// typical-p.
     ///
     /// Top-k is cut first of all, which comes to the same since dividing by the temperature keeps
     /// the ranking, and spares the exponentials of what it cuts.
@@ -32,6 +38,7 @@ impl Support {
             let weight_min = truncation.min_p.min(1.0);
             self.weighted.retain(|it| it.value >= weight_min);
         }
+        self.keep_typical(logits, temperature, f64::from(truncation.typical_p));
     }
 
     fn keep_top_k(&mut self, logits: &[f32], top_k: usize) {
@@ -74,8 +81,29 @@ impl Support {
                 .iter()
                 .filter(|it| f64::from(it.value) >= spare),
         );
-        if let Some(last) = nucleus_end(&mut self.ranked, top_p * total) {
+        let (rank, weight) = (Candidate::rank, |it: &Candidate| it.value);
+        if let Some(last) = nucleus_end(&mut self.ranked, top_p * total, rank, weight) {
             self.weighted.retain(|it| it.reaches(&last));
+        }
+    }
+
+    /// Keeps the fewest tokens, the most typical first, whose weights sum to at least `typical_p`
+    /// of all; at least one.
+    fn keep_typical(&mut self, logits: &[f32], temperature: f32, typical_p: f64) {
+        if typical_p >= 1.0 || typical_p.is_nan() {
+            return;
+        }
+        self.weighted.retain(|it| it.value > 0.0);
+        let total = mass(&self.weighted);
+        let surprise = Surprise::new(logits, temperature, &self.weighted, total);
+        self.typical.clear();
+        self.typical
+            .extend(self.weighted.iter().map(|it| surprise.of(*it)));
+        let goal = typical_p.max(0.0) * total;
+        let weight = |it: &Typical| it.weighted.value;
+        if let Some(last) = nucleus_end(&mut self.typical, goal, Typical::rank, weight) {
+            self.weighted
+                .retain(|it| surprise.of(*it).rank(&last) != Ordering::Greater);
         }
     }
 
@@ -112,17 +140,22 @@ fn mass(candidates: &[Candidate]) -> f64 {
     sum(candidates, |it| it.value)
 }
 
-/// The last token of the shortest front part of `candidates` whose weights sum to at least `goal`;
+/// The last of the shortest front part of `items`, by `rank`, whose weights sum to at least `goal`;
 /// the last of all if they never do. Reorders them.
 ///
 /// Halves the range that holds the answer by selecting its median, so that all halvings together
-/// touch each candidate about twice.
-fn nucleus_end(candidates: &mut [Candidate], goal: f64) -> Option<Candidate> {
-    let (mut start, mut end, mut passed) = (0, candidates.len(), 0.0);
+/// touch each item about twice.
+fn nucleus_end<T: Copy>(
+    items: &mut [T],
+    goal: f64,
+    rank: impl Fn(&T, &T) -> Ordering,
+    weight: impl Fn(&T) -> f32,
+) -> Option<T> {
+    let (mut start, mut end, mut passed) = (0, items.len(), 0.0);
     while end - start > 1 {
         let middle = start + (end - start) / 2;
-        candidates[start..end].select_nth_unstable_by(middle - start, Candidate::rank);
-        let front = mass(&candidates[start..middle]);
+        items[start..end].select_nth_unstable_by(middle - start, &rank);
+        let front = sum(&items[start..middle], &weight);
         if passed + front >= goal {
             end = middle;
         } else {
@@ -130,7 +163,7 @@ fn nucleus_end(candidates: &mut [Candidate], goal: f64) -> Option<Candidate> {
             start = middle;
         }
     }
-    candidates.get(start).copied()
+    items.get(start).copied()
 }
 
 #[cfg(test)]
@@ -177,6 +210,38 @@ mod tests {
         }
 
         #[test]
+        fn the_typical_are_the_shortest_list_of_the_least_unusual_that_reaches_its_share(
+            logits in logits(),
+            typical_p in prop_oneof![0.0_f32..1.0, 0.9_f32..1.0, Just(0.999_999_9_f32)],
+        ) {
+            let all = kept(&logits, Truncation::default());
+            let typical = kept(&logits, Truncation { typical_p, ..Truncation::default() });
+            prop_assert!(typical.is_sorted_by_key(|it| it.token));
+            let total = mass(&all);
+            let surprise = |it: &Candidate| (total / f64::from(it.value)).ln();
+            let entropy: f64 = all.iter().map(|it| f64::from(it.value) / total * surprise(it)).sum();
+            let mut ranked: Vec<(f64, Candidate)> =
+                all.iter().map(|it| ((surprise(it) - entropy).abs(), *it)).collect();
+            ranked.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+            // Those that lie equally far but for rounding may stand for each other.
+            let edge = ranked[typical.len() - 1].0;
+            for (distance, candidate) in &ranked {
+                let is_kept = typical.contains(candidate);
+                prop_assert!(is_kept || *distance > edge - 1e-4);
+                prop_assert!(!is_kept || *distance < edge + 1e-4);
+            }
+            let goal = f64::from(typical_p) * total;
+            let rounding = 1e-9 * total;
+            prop_assert!(mass(&typical) >= goal - rounding);
+            let is_last = |(distance, it): &&(f64, Candidate)| {
+                (distance - edge).abs() < 1e-4 && typical.contains(it)
+            };
+            let last = ranked.iter().filter(is_last).map(|(_, it)| f64::from(it.value));
+            let last = last.fold(0.0, f64::max);
+            prop_assert!(typical.len() == 1 || mass(&typical) - last <= goal + rounding);
+        }
+
+        #[test]
         fn top_k_keeps_exactly_the_first_by_rank(logits in logits(), top_k in 1_u32..300) {
             let chosen = kept(&logits, Truncation { top_k, ..Truncation::default() });
             let mut ranked: Vec<Candidate> = candidates(&logits).collect();
@@ -201,6 +266,7 @@ mod tests {
                 top_k: 0,
                 top_p,
                 min_p,
+                typical_p: 1.0,
             };
             assert_eq!(
                 kept(&[0.0, 2.0, 1.0], truncation).len(),
@@ -211,12 +277,26 @@ mod tests {
     }
 
     #[test]
+    fn one_typical_token_survives_every_cut() {
+        for typical_p in [0.0, -1.0, f32::NEG_INFINITY, f32::MIN_POSITIVE] {
+            let truncation = Truncation {
+                typical_p,
+                ..Truncation::default()
+            };
+            for logits in [&[0.0, 2.0, 1.0][..], &[f32::INFINITY, 1.0, f32::INFINITY]] {
+                assert_eq!(kept(logits, truncation).len(), 1, "{typical_p}");
+            }
+        }
+    }
+
+    #[test]
     fn values_that_cut_nothing_cut_nothing() {
         for (top_k, top_p, min_p) in [(0, 1.0, 0.0), (3, 1.5, -1.0), (9, f32::NAN, f32::NAN)] {
             let truncation = Truncation {
                 top_k,
                 top_p,
                 min_p,
+                typical_p: top_p,
             };
             assert_eq!(
                 kept(&[0.0, 2.0, 1.0], truncation).len(),

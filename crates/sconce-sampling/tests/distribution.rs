@@ -1,6 +1,6 @@
 //! What is drawn, over many positions, against the exact probabilities.
 
-use sconce_domain::{Sampling, TokenId, Truncation};
+use sconce_domain::{Sampling, TokenBias, TokenCount, TokenId, Truncation, Withheld};
 use sconce_sampling::{DrawContext, Sampler, random_bits};
 
 const DRAWS: usize = 40_000;
@@ -26,6 +26,7 @@ fn exact(logits: &[f32], temperature: f64, truncation: &Truncation) -> Vec<f64> 
     order.truncate(needed.map_or(order.len(), |it| it + 1));
     let likeliest = weights[order[0]];
     order.retain(|it| weights[*it] >= f64::from(truncation.min_p) * likeliest);
+    keep_typical(&mut order, &weights, f64::from(truncation.typical_p));
     let total: f64 = order.iter().map(|it| weights[*it]).sum();
     (0..logits.len())
         .map(|it| {
@@ -87,6 +88,25 @@ fn chi_square_limit(degrees: usize) -> f64 {
     let degrees = degrees as f64;
     let ninth = 2.0 / (9.0 * degrees);
     degrees * (1.0 - ninth + Z_AT_ONE_IN_TEN_THOUSAND * ninth.sqrt()).powi(3)
+}
+
+/// By the definition: surprises, their expectation, a full sort.
+fn keep_typical(order: &mut Vec<usize>, weights: &[f64], typical_p: f64) {
+    let total: f64 = order.iter().map(|it| weights[*it]).sum();
+    let probability = |token: usize| weights[token] / total;
+    let surprise = |token: usize| -probability(token).ln();
+    let entropy: f64 = order
+        .iter()
+        .map(|it| probability(*it) * surprise(*it))
+        .sum();
+    let distance = |token: usize| (surprise(token) - entropy).abs();
+    order.sort_by(|a, b| distance(*a).total_cmp(&distance(*b)).then(a.cmp(b)));
+    let mut passed = 0.0;
+    let needed = order.iter().position(|it| {
+        passed += probability(*it);
+        passed >= typical_p - 1e-9
+    });
+    order.truncate(needed.map_or(order.len(), |it| it + 1));
 }
 
 fn draws_follow(temperature: f32, truncation: Truncation) {
@@ -161,6 +181,7 @@ fn the_cuts_work_together() {
             top_k: 5,
             top_p: 0.8,
             min_p: 0.3,
+            typical_p: 1.0,
         },
     );
     draws_follow(
@@ -169,8 +190,58 @@ fn the_cuts_work_together() {
             top_k: 4,
             top_p: 0.95,
             min_p: 0.1,
+            typical_p: 0.6,
         },
     );
+}
+
+#[test]
+fn typical_p_draws_from_what_surprises_as_expected() {
+    for typical_p in [0.1, 0.3, 0.5, 0.7, 0.9, 0.99] {
+        for temperature in [0.7, 1.0, 1.7] {
+            draws_follow(
+                temperature,
+                Truncation {
+                    typical_p,
+                    ..Truncation::default()
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn a_low_typical_p_drops_even_the_likeliest_token() {
+    let truncation = Truncation {
+        typical_p: 0.1,
+        ..Truncation::default()
+    };
+    let probabilities = exact(&LOGITS, 1.7, &truncation);
+    assert_eq!(probabilities[1], 0.0, "{probabilities:?}");
+}
+
+#[test]
+fn a_bias_shifts_the_distribution_and_what_is_withheld_leaves_it() {
+    let biased = |token: u32, bias: f32| TokenBias {
+        token: TokenId(token),
+        bias,
+    };
+    let sampling = Sampling {
+        temperature: 1.0,
+        bias: [biased(0, 1.5), biased(1, -0.75), biased(5, -100.0)].into(),
+        withheld: Withheld {
+            tokens: [TokenId(2), TokenId(77)].into(),
+            generated_min: TokenCount(u32::MAX),
+        },
+        ..Sampling::greedy()
+    };
+    let mut logits = LOGITS;
+    logits[0] += 1.5;
+    logits[1] -= 0.75;
+    logits[2] = f32::NEG_INFINITY;
+    logits[5] = f32::NEG_INFINITY;
+    let probabilities = exact(&logits, 1.0, &Truncation::default());
+    check(&counts(&sampling), &probabilities, "bias");
 }
 
 #[test]

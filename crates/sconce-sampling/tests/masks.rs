@@ -1,7 +1,9 @@
 //! A mask is kept, changes no report and leaves no trace.
 
 use proptest::prelude::*;
-use sconce_domain::{Penalties, Sampling, TokenId, TokenMask, Truncation};
+use sconce_domain::{
+    Penalties, Sampling, TokenBias, TokenCount, TokenId, TokenMask, Truncation, Withheld,
+};
 use sconce_sampling::{DrawContext, Sampler};
 
 fn warm(seed: u64) -> Sampling {
@@ -22,11 +24,18 @@ proptest! {
         seed in any::<u64>(),
         temperature in prop_oneof![Just(0.0_f32), 0.1_f32..2.0],
         top_k in 0_u32..5,
+        withheld_from in 0_usize..4,
     ) {
         let mask: TokenMask = allowed.iter().copied().map(TokenId).collect();
-        let truncation = Truncation { top_k, top_p: 0.9, min_p: 0.05 };
+        let truncation = Truncation { top_k, top_p: 0.9, min_p: 0.05, typical_p: 0.8 };
         let penalties = Penalties { repetition: 1.3, presence: 0.5, frequency: 0.1 };
-        let sampling = Sampling { temperature, truncation, penalties, ..warm(seed) };
+        // Neither makes a draw leave the mask: not what is wished for, nor what must not end yet.
+        let bias = (0..200).map(|it| TokenBias { token: TokenId(it), bias: 100.0 });
+        let bias = bias.filter(|it| !mask.allows(it.token)).collect();
+        let tokens = allowed.iter().copied().skip(withheld_from).map(TokenId).collect();
+        let withheld = Withheld { tokens, generated_min: TokenCount(20) };
+        let sampling =
+            Sampling { temperature, truncation, penalties, bias, withheld, ..warm(seed) };
         let generated: Vec<TokenId> = (0..9).map(TokenId).collect();
         let context = DrawContext {
             sampling: &sampling, prompt: &[], generated: &generated, mask: Some(&mask),

@@ -1,7 +1,9 @@
 //! What holds for any logits and any parameters.
 
 use proptest::prelude::*;
-use sconce_domain::{Draw, Penalties, Sampling, TokenId, Truncation};
+use sconce_domain::{
+    Draw, Penalties, Sampling, TokenBias, TokenCount, TokenId, Truncation, Withheld,
+};
 use sconce_sampling::{DrawContext, Sampler};
 
 fn any_logit() -> impl Strategy<Value = f32> {
@@ -26,10 +28,27 @@ fn any_truncation() -> impl Strategy<Value = Truncation> {
     let top_k = prop_oneof![Just(0), 1_u32..20, any::<u32>()];
     let top_p = prop_oneof![Just(1.0_f32), 0.01_f32..1.0, any::<f32>()];
     let min_p = prop_oneof![Just(0.0_f32), 0.0_f32..1.0, any::<f32>()];
-    (top_k, top_p, min_p).prop_map(|(top_k, top_p, min_p)| Truncation {
+    let typical_p = prop_oneof![Just(1.0_f32), 0.01_f32..1.0, any::<f32>()];
+    (top_k, top_p, min_p, typical_p).prop_map(|(top_k, top_p, min_p, typical_p)| Truncation {
         top_k,
         top_p,
         min_p,
+        typical_p,
+    })
+}
+
+fn any_bias() -> impl Strategy<Value = Vec<TokenBias>> {
+    let token = prop_oneof![8 => 0_u32..300, 1 => any::<u32>()].prop_map(TokenId);
+    let bias = prop_oneof![Just(-100.0_f32), -3.0_f32..3.0, any::<f32>()];
+    let biased = (token, bias).prop_map(|(token, bias)| TokenBias { token, bias });
+    prop::collection::vec(biased, 0..5)
+}
+
+fn any_withheld() -> impl Strategy<Value = Withheld> {
+    let token = prop_oneof![8 => 0_u32..300, 1 => any::<u32>()].prop_map(TokenId);
+    (prop::collection::vec(token, 0..5), 0_u32..40).prop_map(|(tokens, generated_min)| Withheld {
+        tokens: tokens.into(),
+        generated_min: TokenCount(generated_min),
     })
 }
 
@@ -50,14 +69,17 @@ fn any_sampling() -> impl Strategy<Value = Sampling> {
         temperature,
         any_truncation(),
         any_penalties(),
+        (any_bias(), any_withheld()),
         any::<u64>(),
         logprobs,
     )
         .prop_map(
-            |(temperature, truncation, penalties, seed, logprobs)| Sampling {
+            |(temperature, truncation, penalties, (bias, withheld), seed, logprobs)| Sampling {
                 temperature,
                 truncation,
                 penalties,
+                bias: bias.into(),
+                withheld,
                 seed,
                 logprobs,
             },
@@ -145,7 +167,7 @@ proptest! {
         min_p in 0.0_f32..1.0,
         temperature in 0.3_f32..2.0,
     ) {
-        let truncation = Truncation { top_k, top_p, min_p };
+        let truncation = Truncation { top_k, top_p, min_p, typical_p: 1.0 };
         let order = ranking(&logits);
         let kept = kept_by_the_definition(&logits, &order, temperature, &truncation);
         let mut sampler = Sampler::new();
@@ -183,6 +205,75 @@ proptest! {
         let order = ranking(&logits);
         prop_assert_eq!(&top, &order[..logits.len().min(count.into())]);
     }
+}
+
+/// A sampling that withholds `tokens` until the answer has two tokens.
+fn withholding(tokens: &[u32], temperature: f32) -> Sampling {
+    Sampling {
+        temperature,
+        withheld: Withheld {
+            tokens: tokens.iter().copied().map(TokenId).collect(),
+            generated_min: TokenCount(2),
+        },
+        ..Sampling::greedy()
+    }
+}
+
+#[test]
+fn what_is_withheld_can_be_drawn_once_the_answer_is_long_enough() {
+    let generated = [TokenId(0); 3];
+    for temperature in [0.0, 0.2] {
+        let sampling = withholding(&[2], temperature);
+        let drawn = [0, 1, 2, 3].map(|length| {
+            let context = DrawContext {
+                sampling: &sampling,
+                prompt: &[],
+                generated: &generated[..length],
+                mask: None,
+            };
+            Sampler::new().draw(&mut [0.0, 8.0, 30.0], &context).token.0
+        });
+        assert_eq!(drawn, [1, 1, 2, 2]);
+    }
+}
+
+#[test]
+fn what_is_withheld_is_drawn_where_nothing_else_is_possible() {
+    let logits = [f32::NEG_INFINITY, 1.0, f32::NAN, 2.0];
+    for temperature in [0.0, 0.1] {
+        let drawn = draw(
+            &mut Sampler::new(),
+            &logits,
+            &withholding(&[1, 3], temperature),
+        );
+        assert_eq!(drawn.token, TokenId(3));
+    }
+}
+
+#[test]
+fn a_penalty_applies_to_the_biased_logit_and_no_bias_makes_up_for_withholding() {
+    let penalties = Penalties {
+        repetition: 2.0,
+        ..Penalties::default()
+    };
+    let bias = |token: u32, bias: f32| TokenBias {
+        token: TokenId(token),
+        bias,
+    };
+    let sampling = Sampling {
+        penalties,
+        bias: [bias(1, 4.0), bias(2, 100.0)].into(),
+        ..withholding(&[2], 0.0)
+    };
+    // -1 + 4 = 3 is halved; -1 doubled and then raised would be 2, above the 1.75.
+    let context = DrawContext {
+        sampling: &sampling,
+        prompt: &[TokenId(1)],
+        generated: &[],
+        mask: None,
+    };
+    let drawn = Sampler::new().draw(&mut [1.75, -1.0, 5.0], &context);
+    assert_eq!(drawn.token, TokenId(0));
 }
 
 /// How many tokens the cuts leave, computed from a full sort; generous by a rounding error.
@@ -250,6 +341,7 @@ fn logits_without_a_possible_token_draw_token_0() {
                 top_k: 3,
                 top_p: 0.5,
                 min_p: 0.1,
+                typical_p: 0.5,
             };
             let sampling = Sampling {
                 temperature,

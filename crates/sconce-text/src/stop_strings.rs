@@ -87,13 +87,33 @@ impl StopScanner {
             }
         }
         self.tail.push_str(piece);
-        let held_bytes = self.matched.iter().copied().max().unwrap_or(0);
-        // A pattern begins with a whole character, so the text that matches it does too.
-        let text = self.give_up_to(self.tail.len() - held_bytes);
         Scanned {
-            text,
+            text: self.give_what_is_certain(),
             stopped_by: None,
         }
+    }
+
+    /// Takes a piece of text in which nothing stops yet, and gives what may be sent. A stop string
+    /// that begins in it may be completed by a later piece.
+    #[must_use = "the text is given out once"]
+    pub fn pass(&mut self, piece: &str) -> String {
+        for byte in piece.bytes() {
+            let _stops_nothing = self.advance(byte);
+        }
+        for (matched, pattern) in self.matched.iter_mut().zip(&*self.patterns) {
+            if *matched == pattern.bytes.len() {
+                *matched = pattern.fallback[*matched];
+            }
+        }
+        self.tail.push_str(piece);
+        self.give_what_is_certain()
+    }
+
+    /// Gives the text that no stop string can begin in any more. A pattern begins with a whole
+    /// character, so the text that matches it does too.
+    fn give_what_is_certain(&mut self) -> String {
+        let held_bytes = self.matched.iter().copied().max().unwrap_or(0);
+        self.give_up_to(self.tail.len() - held_bytes)
     }
 
     /// Gives the text up to `end` and forgets it once most of the tail is given.

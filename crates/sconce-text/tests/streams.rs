@@ -111,6 +111,44 @@ proptest! {
     }
 }
 
+/// The first stop string that ends behind the first `passed` bytes.
+fn first_stop_behind(text: &str, passed: usize, stops: &[String]) -> Option<usize> {
+    let ends = text.char_indices().map(|(at, it)| at + it.len_utf8());
+    let stopping = |end: &usize| stops.iter().any(|it| text[..*end].ends_with(it.as_str()));
+    ends.filter(|it| *it > passed).find(stopping)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_passed_stops_nothing_but_may_begin_what_does(
+        pieces in prop::collection::vec("[abé]{0,3}", 0..12),
+        stops in prop::collection::vec("[abé]{1,4}", 0..4),
+        passes in 0_usize..6,
+    ) {
+        let mut scanner = StopStrings::new(&stops).expect("no stop string is empty").scanner();
+        let (passed, watched) = pieces.split_at(passes.min(pieces.len()));
+        let mut sent: String = passed.iter().map(|it| scanner.pass(it)).collect();
+        let mut stopped = false;
+        for piece in watched {
+            let scanned = scanner.push(piece);
+            sent.push_str(&scanned.text);
+            stopped |= scanned.stopped_by.is_some();
+        }
+        sent.push_str(&scanner.finish());
+        let text = pieces.concat();
+        match first_stop_behind(&text, passed.concat().len(), &stops) {
+            None => prop_assert_eq!((sent, stopped), (text, false)),
+            Some(end) => {
+                let longest = stops.iter().filter(|it| text[..end].ends_with(it.as_str()));
+                let cut = end - longest.map(String::len).max().unwrap_or(0);
+                prop_assert_eq!((sent.as_str(), stopped), (&text[..cut], true));
+            }
+        }
+    }
+}
+
 #[test]
 fn an_empty_stop_string_is_refused_by_its_place() {
     let error = StopStrings::new(&["x".to_owned(), String::new()]).expect_err("one is empty");

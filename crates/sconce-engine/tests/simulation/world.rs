@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sconce_domain::{
     BlockSize, FinishReason, Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId,
+    Withheld,
 };
 use sconce_engine::fake::{FakeError, FakeExecutor};
 use sconce_engine::{
@@ -20,6 +21,8 @@ const PROMPT_MAX: u32 = 40;
 const ANSWER_MAX: u32 = 32;
 /// All that the longest sequence computes: its last token is only told.
 const LONGEST: TokenCount = TokenCount(PROMPT_MAX + ANSWER_MAX - 1);
+/// End an answer; few enough of the vocabulary that answers are of all lengths.
+const STOP_TOKENS: [TokenId; 2] = [TokenId(7), TokenId(11)];
 const STEPS_WITH_ARRIVALS: u32 = 60;
 const STEPS_MAX: u32 = 30_000;
 
@@ -133,7 +136,7 @@ impl World {
         new.tenant = TenantId(Arc::from(tenant));
         new.weight = weight_of(weight);
         new.priority = Priority(*self.dice.pick(&[0, 0, 0, 0, 0, 0, -1, 1]));
-        new.stop_tokens = Arc::from([TokenId(7), TokenId(11)]);
+        new.stop_tokens = Arc::from(STOP_TOKENS);
         new.sampling = self.random_sampling();
         new
     }
@@ -156,6 +159,10 @@ impl World {
         Sampling {
             temperature: *self.dice.pick(&[0.0, 1.0]),
             seed: u64::from(self.dice.below(3)),
+            withheld: Withheld {
+                tokens: Arc::from(STOP_TOKENS),
+                generated_min: TokenCount(*self.dice.pick(&[0, 0, 0, 6])),
+            },
             ..Sampling::greedy()
         }
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::fields::{Fields, wrong};
 use super::options::{
-    ALTERNATIVES_MAX, ParsedRequest, take_delivery, take_options, take_tokens_max,
+    ALTERNATIVES_MAX, ParsedRequest, take_delivery, take_options, take_tokens_max, take_tokens_min,
 };
 use super::strict_json::shown;
 use super::{foreign, strict_json};
@@ -18,8 +18,11 @@ pub(crate) fn parse_chat(id: RequestId, body: &[u8]) -> Result<ParsedRequest, Ht
     let model = fields.text("model")?;
     let messages = take_messages(&mut fields)?;
     let delivery = take_delivery(&mut fields)?;
+    let names = ["max_completion_tokens", "max_tokens"];
+    let generated_max = take_tokens_max(&mut fields, &names)?;
     let options = AnswerOptions {
-        generated_max: take_tokens_max(&mut fields, &["max_completion_tokens", "max_tokens"])?,
+        generated_max,
+        generated_min: take_tokens_min(&mut fields, generated_max)?,
         logprobs: take_logprobs(&mut fields)?,
         ..take_options(&mut fields)?
     };

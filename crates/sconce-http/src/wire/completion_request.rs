@@ -1,12 +1,12 @@
 //! `POST /v1/completions`, as it comes.
 
-use sconce_domain::{RequestId, TokenCount, TokenId};
+use sconce_domain::{RequestId, TokenCount};
 use sconce_pipeline::{AnswerOptions, AnswerRequest, Ask, Prompt};
 use serde_json::Value;
 
-use super::fields::{Fields, wrong};
+use super::fields::{Fields, token_ids, wrong};
 use super::options::{
-    ALTERNATIVES_MAX, ParsedRequest, take_delivery, take_options, take_tokens_max,
+    ALTERNATIVES_MAX, ParsedRequest, take_delivery, take_options, take_tokens_max, take_tokens_min,
 };
 use super::{foreign, strict_json};
 use crate::error::HttpError;
@@ -23,9 +23,11 @@ pub(crate) fn parse_completion(id: RequestId, body: &[u8]) -> Result<ParsedReque
     let prompts = take_prompts(&mut fields)?;
     let delivery = take_delivery(&mut fields)?;
     let bound = take_tokens_max(&mut fields, &["max_tokens"])?;
+    let generated_max = Some(bound.unwrap_or(TOKENS_MAX));
     let alternatives = fields.count("logprobs", 0..=ALTERNATIVES_MAX)?;
     let options = AnswerOptions {
-        generated_max: Some(bound.unwrap_or(TOKENS_MAX)),
+        generated_max,
+        generated_min: take_tokens_min(&mut fields, generated_max)?,
         logprobs: alternatives.and_then(|it| u8::try_from(it).ok()),
         ..take_options(&mut fields)?
     };
@@ -46,7 +48,7 @@ fn take_prompts(fields: &mut Fields) -> Result<Vec<Prompt>, HttpError> {
     match fields.take("prompt") {
         Some(Value::String(text)) => Ok(vec![Prompt::Text(text)]),
         Some(Value::Array(items)) if items.first().is_some_and(Value::is_number) => {
-            Ok(vec![tokens("prompt", &items)?])
+            Ok(vec![Prompt::Tokens(token_ids("prompt", &items)?)])
         }
         Some(Value::Array(items)) if (1..=PROMPTS_MAX).contains(&items.len()) => items
             .into_iter()
@@ -72,21 +74,7 @@ fn prompt(index: usize, item: Value) -> Result<Prompt, HttpError> {
     let path = format!("prompt[{index}]");
     match item {
         Value::String(text) => Ok(Prompt::Text(text)),
-        Value::Array(items) => tokens(&path, &items),
+        Value::Array(items) => token_ids(&path, &items).map(Prompt::Tokens),
         other => Err(wrong(&path, "be a string or a list of token ids", &other)),
     }
-}
-
-fn tokens(path: &str, items: &[Value]) -> Result<Prompt, HttpError> {
-    let id = |(index, item): (usize, &Value)| {
-        let id = item.as_u64().and_then(|it| u32::try_from(it).ok());
-        id.map(TokenId)
-            .ok_or_else(|| wrong(&format!("{path}[{index}]"), "be a token id", item))
-    };
-    items
-        .iter()
-        .enumerate()
-        .map(id)
-        .collect::<Result<_, _>>()
-        .map(Prompt::Tokens)
 }

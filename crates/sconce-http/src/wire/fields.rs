@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use sconce_domain::TokenId;
 use serde_json::{Map, Value};
 
 use super::strict_json::shown;
@@ -127,6 +128,16 @@ impl Fields {
 /// Says what the value at `path` must do, and what it is.
 pub(super) fn wrong(path: &str, must: impl Display, is: &Value) -> HttpError {
     HttpError::field(path, format!("`{path}` must {must}, not {}", kind(is)))
+}
+
+/// The token ids of a list at `path`.
+pub(super) fn token_ids(path: &str, items: &[Value]) -> Result<Vec<TokenId>, HttpError> {
+    let id = |(index, item): (usize, &Value)| {
+        let id = item.as_u64().and_then(|it| u32::try_from(it).ok());
+        id.map(TokenId)
+            .ok_or_else(|| wrong(&format!("{path}[{index}]"), "be a token id", item))
+    };
+    items.iter().enumerate().map(id).collect()
 }
 
 fn kind(value: &Value) -> String {

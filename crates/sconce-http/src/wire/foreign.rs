@@ -20,11 +20,7 @@ const fn foreign(name: &'static str, asks_nothing: fn(&Value) -> bool) -> Foreig
 
 /// Both endpoints know these.
 pub(super) const ANY_REQUEST: &[Foreign] = &[
-    foreign("logit_bias", is_empty),
     foreign("best_of", is_one),
-    foreign("min_tokens", is_zero),
-    foreign("ignore_eos", is_false),
-    foreign("stop_token_ids", is_empty),
     foreign("store", is_false),
     foreign("metadata", is_empty),
     foreign("service_tier", is_usual),
@@ -96,10 +92,6 @@ fn is_empty(value: &Value) -> bool {
 
 fn is_false(value: &Value) -> bool {
     *value == Value::Bool(false)
-}
-
-fn is_zero(value: &Value) -> bool {
-    value.as_i64() == Some(0)
 }
 
 fn is_one(value: &Value) -> bool {

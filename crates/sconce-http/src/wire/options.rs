@@ -1,10 +1,13 @@
 //! The fields that chat and completion requests share.
 
-use sconce_domain::{Penalties, Priority, TokenCount, Truncation};
+use std::sync::Arc;
+
+use sconce_domain::{Penalties, Priority, TokenBias, TokenCount, TokenId, Truncation};
 use sconce_pipeline::{AnswerOptions, AnswerRequest};
 use serde_json::Value;
 
-use super::fields::{Fields, wrong};
+use super::fields::{Fields, token_ids, wrong};
+use super::strict_json::shown;
 use crate::error::HttpError;
 
 /// Answers that one request may ask for, per prompt.
@@ -13,6 +16,10 @@ const ANSWERS_MAX: u32 = 128;
 const STOP_STRINGS_MAX: usize = 16;
 /// Bytes of one stop string: text is held back up to this length.
 const STOP_STRING_BYTES_MAX: usize = 1024;
+/// Stop tokens that one request may have.
+const STOP_TOKENS_MAX: usize = 128;
+/// Tokens whose logits one request may bias.
+const BIASED_TOKENS_MAX: usize = 300;
 /// Bytes of `user`, which goes into the record.
 const USER_BYTES_MAX: usize = 512;
 /// Alternatives that may be asked for at each token.
@@ -36,7 +43,7 @@ pub(crate) enum Delivery {
     StreamWithUsage,
 }
 
-/// Everything but the prompt, the token limit and the log-probabilities.
+/// Everything but the prompt, the bounds on tokens and the log-probabilities.
 pub(super) fn take_options(fields: &mut Fields) -> Result<AnswerOptions, HttpError> {
     let usual = AnswerOptions::default();
     Ok(AnswerOptions {
@@ -46,8 +53,11 @@ pub(super) fn take_options(fields: &mut Fields) -> Result<AnswerOptions, HttpErr
             .unwrap_or(usual.temperature),
         truncation: take_truncation(fields)?,
         penalties: take_penalties(fields)?,
+        bias: take_bias(fields)?,
         seed: take_seed(fields)?,
         stop: take_stop(fields)?,
+        stop_tokens: take_stop_tokens(fields)?,
+        ignores_end: fields.flag("ignore_eos")?.unwrap_or(usual.ignores_end),
         priority: take_priority(fields)?,
         user: take_user(fields)?,
         ..usual
@@ -62,11 +72,19 @@ fn take_truncation(fields: &mut Fields) -> Result<Truncation, HttpError> {
         let message = "`top_p` must be above 0; for the likeliest token only, set `temperature` 0";
         return Err(HttpError::field("top_p", message));
     }
+    let typical_p = fields
+        .number("typical_p", 0.0..=1.0)?
+        .unwrap_or(off.typical_p);
+    if typical_p == 0.0 {
+        let message = "`typical_p` must be above 0; 1 keeps all";
+        return Err(HttpError::field("typical_p", message));
+    }
     Ok(Truncation {
         // Some clients say -1 for "all", others 0.
         top_k: top_k.map_or(off.top_k, |it| u32::try_from(it).unwrap_or(off.top_k)),
         top_p,
         min_p: fields.number("min_p", 0.0..=1.0)?.unwrap_or(off.min_p),
+        typical_p,
     })
 }
 
@@ -83,6 +101,44 @@ fn take_penalties(fields: &mut Fields) -> Result<Penalties, HttpError> {
             .number("frequency_penalty", -2.0..=2.0)?
             .unwrap_or(off.frequency),
     })
+}
+
+/// A map from token ids, written as strings, to numbers.
+fn take_bias(fields: &mut Fields) -> Result<Arc<[TokenBias]>, HttpError> {
+    let map = match fields.take("logit_bias") {
+        None => return Ok(Arc::default()),
+        Some(Value::Object(map)) => map,
+        Some(other) => {
+            let must = "be an object of token ids and numbers";
+            return Err(fields.wrong("logit_bias", must, &other));
+        }
+    };
+    if map.len() > BIASED_TOKENS_MAX {
+        let count = map.len();
+        let message =
+            format!("`logit_bias` has {count} tokens, at most {BIASED_TOKENS_MAX} are taken");
+        return Err(HttpError::field("logit_bias", message));
+    }
+    map.into_iter()
+        .map(|(id, bias)| token_bias(&id, &bias))
+        .collect()
+}
+
+/// The id must be written as the server would write it, so that no token stands twice in a map.
+fn token_bias(id: &str, bias: &Value) -> Result<TokenBias, HttpError> {
+    let param = format!("logit_bias.{}", shown(id));
+    let token = id.parse().ok().filter(|it: &u32| it.to_string() == id);
+    let Some(token) = token.map(TokenId) else {
+        let message = format!("`{param}` is no token id; it must be a whole number from 0");
+        return Err(HttpError::field(param, message));
+    };
+    match bias.as_f64() {
+        Some(number) if (-100.0..=100.0).contains(&number) => Ok(TokenBias {
+            token,
+            bias: number as f32,
+        }),
+        _ => Err(wrong(&param, "be a number from -100 to 100", bias)),
+    }
 }
 
 /// Any 64 bits will do; a negative seed is as good as another.
@@ -130,6 +186,23 @@ fn stop_string(index: usize, item: Value) -> Result<String, HttpError> {
     }
 }
 
+fn take_stop_tokens(fields: &mut Fields) -> Result<Vec<TokenId>, HttpError> {
+    let items = match fields.take("stop_token_ids") {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(items)) => items,
+        Some(other) => {
+            return Err(fields.wrong("stop_token_ids", "be a list of token ids", &other));
+        }
+    };
+    if items.len() > STOP_TOKENS_MAX {
+        let count = items.len();
+        let message =
+            format!("`stop_token_ids` has {count} tokens, at most {STOP_TOKENS_MAX} are taken");
+        return Err(HttpError::field("stop_token_ids", message));
+    }
+    token_ids("stop_token_ids", &items)
+}
+
 fn take_priority(fields: &mut Fields) -> Result<Priority, HttpError> {
     let range = i64::from(i32::MIN)..=i64::from(i32::MAX);
     let number = fields.integer("priority", range)?;
@@ -168,6 +241,24 @@ pub(super) fn take_tokens_max(
         }
     }
     Ok(bound.map(|(_, tokens)| TokenCount(tokens)))
+}
+
+/// The least tokens of an answer, of which it may have `tokens_max`.
+pub(super) fn take_tokens_min(
+    fields: &mut Fields,
+    tokens_max: Option<TokenCount>,
+) -> Result<TokenCount, HttpError> {
+    let tokens_min = fields.count("min_tokens", 0..=u32::MAX)?.unwrap_or(0);
+    match tokens_max {
+        Some(TokenCount(tokens_max)) if tokens_min > tokens_max => {
+            let message = format!(
+                "`min_tokens` is {tokens_min}, above the {tokens_max} that an answer may have; \
+                 lower it or raise `max_tokens`"
+            );
+            Err(HttpError::field("min_tokens", message))
+        }
+        _ => Ok(TokenCount(tokens_min)),
+    }
 }
 
 pub(super) fn take_delivery(fields: &mut Fields) -> Result<Delivery, HttpError> {

@@ -85,7 +85,7 @@ async fn a_chat_that_is_wrong_is_told_what_to_change() {
     "#]].assert_eq(&told);
 }
 
-const WRONG_OPTIONS: [&str; 35] = [
+const WRONG_OPTIONS: [&str; 48] = [
     r#""temperature":3"#,
     r#""temperature":"hot""#,
     r#""temperature":-0.1"#,
@@ -118,7 +118,20 @@ const WRONG_OPTIONS: [&str; 35] = [
     r#""stream":true,"stream_options":{"other":1}"#,
     r#""tools":[{"type":"function"}]"#,
     r#""response_format":{"type":"json_object"}"#,
-    r#""logit_bias":{"50":1}"#,
+    r#""logit_bias":[[50,1]]"#,
+    r#""logit_bias":{"50":101}"#,
+    r#""logit_bias":{"50":"1"}"#,
+    r#""logit_bias":{"050":1}"#,
+    r#""logit_bias":{"-1":1}"#,
+    r#""logit_bias":{"257":1}"#,
+    r#""stop_token_ids":1"#,
+    r#""stop_token_ids":[1,-1]"#,
+    r#""stop_token_ids":[1,300]"#,
+    r#""ignore_eos":1"#,
+    r#""min_tokens":-1"#,
+    r#""min_tokens":6,"max_tokens":5"#,
+    r#""typical_p":0"#,
+    r#""typical_p":1.5"#,
     r#""best_of":2"#,
     r#""temprature":1"#,
 ];
@@ -163,7 +176,20 @@ async fn an_option_that_is_wrong_is_named() {
         400 "stream_options.other" "unknown_parameter": `stream_options.other` is no field this server knows; remove it or correct its name
         400 "tools" "unsupported_parameter": `tools` is not supported by this server; leave it out
         400 "response_format" "unsupported_parameter": `response_format` is not supported by this server; leave it out
-        400 "logit_bias" "unsupported_parameter": `logit_bias` is not supported by this server; leave it out
+        400 "logit_bias" "invalid_value": `logit_bias` must be an object of token ids and numbers, not a list
+        400 "logit_bias.50" "invalid_value": `logit_bias.50` must be a number from -100 to 100, not 101
+        400 "logit_bias.50" "invalid_value": `logit_bias.50` must be a number from -100 to 100, not a string
+        400 "logit_bias.050" "invalid_value": `logit_bias.050` is no token id; it must be a whole number from 0
+        400 "logit_bias.-1" "invalid_value": `logit_bias.-1` is no token id; it must be a whole number from 0
+        400 "logit_bias" "unknown_token": `logit_bias` has token id 257 and `tiny` knows ids 0 to 256
+        400 "stop_token_ids" "invalid_value": `stop_token_ids` must be a list of token ids, not 1
+        400 "stop_token_ids[1]" "invalid_value": `stop_token_ids[1]` must be a token id, not -1
+        400 "stop_token_ids" "unknown_token": `stop_token_ids` has token id 300 and `tiny` knows ids 0 to 256
+        400 "ignore_eos" "invalid_value": `ignore_eos` must be true or false, not 1
+        400 "min_tokens" "invalid_value": `min_tokens` must be a whole number from 0 to 4294967295, not -1
+        400 "min_tokens" "invalid_value": `min_tokens` is 6, above the 5 that an answer may have; lower it or raise `max_tokens`
+        400 "typical_p" "invalid_value": `typical_p` must be above 0; 1 keeps all
+        400 "typical_p" "invalid_value": `typical_p` must be a number from 0 to 1, not 1.5
         400 "best_of" "unsupported_parameter": `best_of` is not supported by this server; leave it out
         400 "temprature" "unknown_parameter": `temprature` is no field this server knows; remove it or correct its name
     "#]].assert_eq(&refusals(CHAT, &bodies).await);
@@ -196,7 +222,7 @@ async fn a_completion_that_is_wrong_is_told_what_to_change() {
         400 "prompt" "invalid_value": `prompt` must be a string, a list of strings, a list of token ids or a list of such lists, not an object
         400 "prompt[1]" "invalid_value": `prompt[1]` must be a token id, not a string
         400 "prompt[1]" "invalid_value": `prompt[1]` must be a string or a list of token ids, not 1
-        400 "prompt" "unknown_token": the prompt has token id 300 and `tiny` knows ids 0 to 256
+        400 "prompt" "unknown_token": `prompt` has token id 300 and `tiny` knows ids 0 to 256
         400 "prompt" "empty_prompt": the prompt has no tokens; give at least one character
         400 "echo" "unsupported_parameter": `echo` is not supported by this server; leave it out
         400 "suffix" "unsupported_parameter": `suffix` is not supported by this server; leave it out
@@ -213,7 +239,7 @@ async fn options_that_ask_for_nothing_are_let_pass() {
         {"role":"assistant","content":"a","refusal":null,"annotations":[],"tool_calls":null},
         {"role":"user","content":[{"type":"text","text":"b"},{"type":"text","text":"c"}]}],
         "model":"default","tools":[],"tool_choice":"none","response_format":{"type":"text"},
-        "logit_bias":{},"top_k":-1,"max_tokens":null,"stop":null,"n":1,"user":"someone",
+        "logit_bias":{},"stop_token_ids":[],"min_tokens":0,"ignore_eos":false,"typical_p":1,"top_k":-1,"max_tokens":null,"stop":null,"n":1,"user":"someone",
         "parallel_tool_calls":true,"store":false,"metadata":null,"logprobs":false,
         "stream_options":null,"frequency_penalty":0,"seed":-5}"#;
     let reply = server.post(CHAT, body).await;

@@ -56,7 +56,10 @@ async fn gather(mut stream: AnswerStream) -> (Vec<Answer>, Option<Usage>) {
     (answers, used)
 }
 
-async fn one(pipeline: &Pipeline, request: AnswerRequest) -> (String, FinishReason, Usage) {
+pub(crate) async fn one(
+    pipeline: &Pipeline,
+    request: AnswerRequest,
+) -> (String, FinishReason, Usage) {
     let (answers, used) = gather(pipeline.answer(request).await.unwrap()).await;
     let [answer] = &answers[..] else {
         panic!("one answer was asked for")
@@ -451,7 +454,7 @@ async fn requests_that_cannot_be_served_are_refused_with_numbers() {
             ..completion("")
         })
         .await,
-        "the prompt has token id 257 and `tiny` knows ids 0 to 256"
+        "`prompt` has token id 257 and `tiny` knows ids 0 to 256"
     );
     assert_eq!(
         stage.pipeline.answers_open(),

@@ -8,4 +8,5 @@
 mod stage;
 
 mod answers;
+mod endings;
 mod records;

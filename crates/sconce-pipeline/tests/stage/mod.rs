@@ -17,6 +17,8 @@ use sconce_text::{
 
 /// Ends an answer.
 pub(crate) const END: TokenId = TokenId(256);
+/// The device says this where what it would say is withheld.
+pub(crate) const INSTEAD: TokenId = TokenId(b'~' as u32);
 /// The device fails when it should say this byte.
 pub(crate) const FAILURE: u8 = 1;
 /// The device panics when it should say this byte.
@@ -67,6 +69,12 @@ fn say(request: &DrawRequest<'_>) -> Result<Sampled, EchoFailed> {
         .get(request.generated.len())
         .copied()
         .unwrap_or(END);
+    let withheld = request.sampling.withheld.after(request.generated.len());
+    let token = if withheld.contains(&token) {
+        INSTEAD
+    } else {
+        token
+    };
     if token.0 == u32::from(FAILURE) {
         return Err(EchoFailed);
     }
