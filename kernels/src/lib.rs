@@ -15,6 +15,7 @@ mod pool;
 pub mod quantized_matmul;
 pub mod rms_norm;
 pub mod rope;
+pub mod soft_cap;
 
 pub use isa::Isa;
 pub use pool::{DisjointSlice, Pool};

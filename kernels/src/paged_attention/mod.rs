@@ -1,4 +1,5 @@
-//! Causal attention of ragged chunks over a paged cache of half-precision keys and values.
+//! Causal attention of ragged chunks, perhaps within a window, over a paged cache of half-precision
+//! keys and values.
 //!
 //! Each query walks its context block by block with a running softmax. Blocks are cut at fixed
 //! positions and every query does its own arithmetic in a fixed order, so its result depends
@@ -14,10 +15,13 @@
 mod cache;
 pub mod reference;
 
+use std::ops::Range;
+
 pub use cache::{BLOCK_TOKENS, KvCache};
 
 use crate::isa::for_each_isa;
 use crate::lanes::{self, LANES, Lanes, exp, fused, load, sum};
+use crate::soft_cap::capped;
 use crate::{DisjointSlice, Isa, Pool};
 
 /// Queries of one chunk that a task takes together.
@@ -47,6 +51,10 @@ pub struct Queries<'a> {
     pub heads: usize,
     /// Multiplies each product of query and key.
     pub scale: f32,
+    /// Keeps each scaled product softly within these bounds.
+    pub cap: Option<f32>,
+    /// Positions that a query sees, its own the last; `usize::MAX` for all.
+    pub window: usize,
 }
 
 /// A few queries of one chunk and one key-value head.
@@ -58,7 +66,7 @@ struct Task<'a> {
     kv_head: usize,
 }
 
-/// Attends every row of `chunks` to all positions of its sequence up to its own.
+/// Attends every row of `chunks` to the last `window` positions of its sequence up to its own.
 ///
 /// Shapes: `out` is `[rows, heads * head_dim]`, row-major, where `rows` counts the chunks' rows.
 /// Keys and values of the rows themselves must be in the cache already.
@@ -85,6 +93,7 @@ pub fn attend(
         rows * width,
         "the output is not rows x heads x head_dim"
     );
+    assert!(queries.window > 0, "a query sees itself at least");
     let tasks = tasks(chunks, cache.heads());
     let out = DisjointSlice::new(out);
     pool.run(tasks.len(), &|index| {
@@ -96,6 +105,30 @@ pub fn attend(
             out: &DisjointSlice<'_, f32> = &out,
         ));
     });
+}
+
+impl Task<'_> {
+    /// The sequence's blocks that hold what any of the task's queries sees.
+    fn blocks(&self, window: usize) -> Range<usize> {
+        let first_query = self.chunk.start + self.first;
+        let first = (first_query + 1).saturating_sub(window) / BLOCK_TOKENS;
+        first..(first_query + self.count - 1) / BLOCK_TOKENS + 1
+    }
+
+    /// The task's queries that see a position of the sequence's block `index`.
+    fn seeing(&self, index: usize, window: usize) -> Range<usize> {
+        let (begin, first_query) = (index * BLOCK_TOKENS, self.chunk.start + self.first);
+        let end = (begin + BLOCK_TOKENS - 1).saturating_add(window);
+        begin.saturating_sub(first_query)..self.count.min(end - first_query)
+    }
+
+    /// The slots of the sequence's block `index` that `query` sees.
+    fn slots(&self, query: usize, index: usize, window: usize) -> Range<usize> {
+        let end = self.chunk.start + self.first + query + 1;
+        let begin = index * BLOCK_TOKENS;
+        let first = end.saturating_sub(window).saturating_sub(begin);
+        first..BLOCK_TOKENS.min(end - begin)
+    }
 }
 
 /// The step's work in pieces, the longest contexts first so that no thread is left with one alone.
@@ -137,17 +170,16 @@ impl Running {
         }
     }
 
-    /// Turns the scores of the rows from `first` on to weights. In passes through memory: in one
-    /// piece, the compiler vectorises two lanes at a time for the sake of the reductions.
+    /// Turns the scores of `rows` to weights. In passes through memory: in one piece, the compiler
+    /// vectorises two lanes at a time for the sake of the reductions.
     #[inline(always)]
-    fn weigh(&mut self, first: usize) {
+    fn weigh(&mut self, rows: Range<usize>) {
         let Self {
             scores,
             largest,
             sums,
             corrections,
         } = self;
-        let rows = first..largest.len();
         for row in rows.clone() {
             let block = lanes::largest(load(&scores[row * LANES..]));
             let new = if block > largest[row] {
@@ -158,7 +190,7 @@ impl Running {
             corrections[row] = largest[row] - new;
             largest[row] = new;
         }
-        for correction in &mut corrections[first..] {
+        for correction in &mut corrections[rows.clone()] {
             *correction = exp(*correction);
         }
         for row in rows.clone() {
@@ -197,28 +229,28 @@ fn attend_task(
     for query in 0..task.count {
         (0..group).for_each(|head| output(query, head).fill(0.0));
     }
-    let first_position = task.chunk.start + task.first;
-    let last_block = (first_position + task.count - 1) / BLOCK_TOKENS;
-    for (index, &block) in task.chunk.blocks[..=last_block].iter().enumerate() {
-        cache.widen(isa, (block, task.kv_head), &mut keys, &mut values);
-        let first_visible = (index * BLOCK_TOKENS).saturating_sub(first_position);
-        for query in first_visible..task.count {
+    let blocks = task.blocks(queries.window);
+    for index in blocks.clone() {
+        let block = (task.chunk.blocks[index], task.kv_head);
+        cache.widen(isa, block, &mut keys, &mut values);
+        let seeing = task.seeing(index, queries.window);
+        for query in seeing.clone() {
             let row = task.chunk.first_row + task.first + query;
-            let visible = first_position + query - index * BLOCK_TOKENS + 1;
+            let slots = task.slots(query, index, queries.window);
             for head in 0..group {
                 let offset = row * queries.stride + (task.kv_head * group + head) * head_dim;
                 let query_values = &queries.values[offset..][..head_dim];
                 let scores = &mut running.scores[(query * group + head) * LANES..][..LANES];
-                score(query_values, &keys, queries.scale, scores);
-                hide(scores, visible);
-                if let Some(&next) = task.chunk.blocks[..=last_block].get(index + 1) {
-                    let rows = task.count * group;
-                    cache.prefetch((next, task.kv_head), query * group + head, rows);
+                score(query_values, &keys, (queries.scale, queries.cap), scores);
+                hide(scores, slots.clone());
+                if index + 1 < blocks.end {
+                    let next = (task.chunk.blocks[index + 1], task.kv_head);
+                    cache.prefetch(next, query * group + head, task.count * group);
                 }
             }
         }
-        running.weigh(first_visible * group);
-        for query in first_visible..task.count {
+        running.weigh(seeing.start * group..seeing.end * group);
+        for query in seeing {
             for head in 0..group {
                 let row = query * group + head;
                 let weights = load(&running.scores[row * LANES..]);
@@ -242,7 +274,7 @@ fn attend_task(
 /// Products of a query with a block's sixteen keys, summed in four chains, so that the additions of
 /// one need not wait for those of another.
 #[inline(always)]
-fn score(query: &[f32], keys: &[f32], scale: f32, out: &mut [f32]) {
+fn score(query: &[f32], keys: &[f32], (scale, cap): (f32, Option<f32>), out: &mut [f32]) {
     let mut chains = [[0.0; LANES]; 4];
     for (query, keys) in query.chunks_exact(4).zip(keys.chunks_exact(4 * LANES)) {
         for chain in 0..4 {
@@ -255,14 +287,18 @@ fn score(query: &[f32], keys: &[f32], scale: f32, out: &mut [f32]) {
         let right = chains[2][lane] + chains[3][lane];
         out[lane] = (left + right) * scale;
     }
+    if let Some(cap) = cap {
+        for score in &mut out[..LANES] {
+            *score = capped(*score, cap);
+        }
+    }
 }
 
-/// Hides the slots from `visible` on.
+/// Hides all slots but `seen`.
 #[inline(always)]
-fn hide(scores: &mut [f32], visible: usize) {
-    if visible < LANES {
-        scores[visible..].fill(f32::NEG_INFINITY);
-    }
+fn hide(scores: &mut [f32], seen: Range<usize>) {
+    scores[..seen.start].fill(f32::NEG_INFINITY);
+    scores[seen.end..].fill(f32::NEG_INFINITY);
 }
 
 /// Adds a block's weighted values to what earlier blocks gave.

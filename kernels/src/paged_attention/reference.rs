@@ -2,11 +2,16 @@
 //!
 //! Source: Vaswani et al. 2017, "Attention Is All You Need", equation 1.
 
-/// The weighted values for one query.
+/// The weighted values for one query. `bend` is what becomes of each product of query and key.
 ///
 /// Shapes: `query` is `[head_dim]`; `keys` and `values` hold one `[head_dim]` for each position.
 #[must_use]
-pub fn attend(query: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], scale: f32) -> Vec<f64> {
+pub fn attend(
+    query: &[f32],
+    keys: &[Vec<f32>],
+    values: &[Vec<f32>],
+    bend: &dyn Fn(f64) -> f64,
+) -> Vec<f64> {
     let product = |key: &Vec<f32>| -> f64 {
         query
             .iter()
@@ -14,10 +19,7 @@ pub fn attend(query: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], scale: f32)
             .map(|(&q, &k)| f64::from(q) * f64::from(k))
             .sum()
     };
-    let scores: Vec<f64> = keys
-        .iter()
-        .map(|key| product(key) * f64::from(scale))
-        .collect();
+    let scores: Vec<f64> = keys.iter().map(|key| bend(product(key))).collect();
     let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = scores.iter().map(|it| (it - largest).exp()).collect();
     let total: f64 = weights.iter().sum();

@@ -44,13 +44,33 @@ fn scene(head_dim: usize, lengths: [usize; 2]) -> (KvCache, [Sequence; 2]) {
     (cache, sequences)
 }
 
-fn run(isa: Isa, cache: &KvCache, rows: &[f32], chunks: &[Chunk<'_>]) -> Vec<f32> {
+/// How queries look at keys: the bound of scores and the window.
+type Look = (Option<f32>, usize);
+
+const PLAIN: Look = (None, usize::MAX);
+const LOOKS: [Look; 5] = [
+    PLAIN,
+    (Some(1.5), usize::MAX),
+    (None, 1),
+    (None, 19),
+    (Some(0.5), 32),
+];
+
+fn run(
+    isa: Isa,
+    cache: &KvCache,
+    (cap, window): Look,
+    rows: &[f32],
+    chunks: &[Chunk<'_>],
+) -> Vec<f32> {
     let width = HEADS * cache.head_dim();
     let queries = Queries {
         values: rows,
         stride: width,
         heads: HEADS,
         scale: 0.2,
+        cap,
+        window,
     };
     let mut out = vec![f32::NAN; rows.len()];
     attend(isa, &mut Pool::new(2), cache, (queries, chunks), &mut out);
@@ -76,27 +96,40 @@ fn a_ragged_batch_is_near_the_reference_and_bit_equal_on_every_instruction_set()
             whole(&sequences[0], width, 0),
             whole(&sequences[1], width, 37),
         ];
-        let portable = run(Isa::Portable, &cache, &rows, &chunks);
-        for chunk in &chunks {
-            check_chunk(&cache, chunk, &rows, &portable);
-        }
-        for isa in Isa::available() {
-            assert_eq!(run(isa, &cache, &rows, &chunks), portable, "{isa:?}");
+        for look in LOOKS {
+            let portable = run(Isa::Portable, &cache, look, &rows, &chunks);
+            for chunk in &chunks {
+                check_chunk(&cache, chunk, look, &rows, &portable);
+            }
+            for isa in Isa::available() {
+                assert_eq!(run(isa, &cache, look, &rows, &chunks), portable, "{isa:?}");
+            }
         }
     }
 }
 
-fn check_chunk(cache: &KvCache, chunk: &Chunk<'_>, rows: &[f32], found: &[f32]) {
+fn check_chunk(
+    cache: &KvCache,
+    chunk: &Chunk<'_>,
+    (cap, window): Look,
+    rows: &[f32],
+    found: &[f32],
+) {
     let head_dim = cache.head_dim();
+    let bend = |product: f64| match cap.map(f64::from) {
+        Some(cap) => (product * 0.2 / cap).tanh() * cap,
+        None => product * 0.2,
+    };
     for row in 0..chunk.rows {
         for head in 0..HEADS {
             let read = |position: usize| {
                 let block = chunk.blocks[position / BLOCK_TOKENS];
                 cache.read(block, position % BLOCK_TOKENS, head / (HEADS / KV_HEADS))
             };
-            let (keys, values): (Vec<_>, Vec<_>) = (0..=chunk.start + row).map(read).unzip();
+            let seen = (chunk.start + row + 1).saturating_sub(window)..=chunk.start + row;
+            let (keys, values): (Vec<_>, Vec<_>) = seen.map(read).unzip();
             let offset = ((chunk.first_row + row) * HEADS + head) * head_dim;
-            let exact = reference::attend(&rows[offset..][..head_dim], &keys, &values, 0.2);
+            let exact = reference::attend(&rows[offset..][..head_dim], &keys, &values, &bend);
             for (found, exact) in found[offset..].iter().zip(exact) {
                 assert!(
                     (f64::from(*found) - exact).abs() < 2e-5,
@@ -111,17 +144,17 @@ fn check_chunk(cache: &KvCache, chunk: &Chunk<'_>, rows: &[f32], found: &[f32]) 
 fn chunks_of_any_length_and_any_company_give_the_same_bits() {
     let width = HEADS * 64;
     let (cache, sequences) = scene(64, [61, 50]);
-    let together = run(
-        Isa::detect(),
-        &cache,
-        &sequences[0].queries,
-        &[whole(&sequences[0], width, 0)],
-    );
-    for step in [1, 3, 16, 17] {
-        for start in (0..61).step_by(step) {
+    for look in LOOKS {
+        let queries = &sequences[0].queries;
+        let whole = [whole(&sequences[0], width, 0)];
+        let together = run(Isa::detect(), &cache, look, queries, &whole);
+        for (step, start) in [1, 3, 16, 17]
+            .into_iter()
+            .flat_map(|step| (0..61).step_by(step).map(move |start| (step, start)))
+        {
             let rows = step.min(61 - start);
             let mut values = sequences[1].queries[width * 20..width * 25].to_vec();
-            values.extend_from_slice(&sequences[0].queries[width * start..width * (start + rows)]);
+            values.extend_from_slice(&queries[width * start..width * (start + rows)]);
             let chunks = [
                 Chunk {
                     first_row: 0,
@@ -136,7 +169,7 @@ fn chunks_of_any_length_and_any_company_give_the_same_bits() {
                     blocks: &sequences[0].blocks,
                 },
             ];
-            let found = run(Isa::detect(), &cache, &values, &chunks);
+            let found = run(Isa::detect(), &cache, look, &values, &chunks);
             assert_eq!(
                 found[5 * width..],
                 together[start * width..(start + rows) * width]
@@ -154,7 +187,7 @@ fn what_lies_beyond_a_query_does_not_reach_it() {
         ..whole(&sequences[0], width, 0)
     };
     let rows = &sequences[0].queries[..10 * width];
-    let before = run(Isa::detect(), &cache, rows, &[chunk]);
+    let before = run(Isa::detect(), &cache, PLAIN, rows, &[chunk]);
     for position in 10..32 {
         let (block, slot) = (sequences[0].blocks[position / 16], position % 16);
         cache.write(
@@ -164,7 +197,7 @@ fn what_lies_beyond_a_query_does_not_reach_it() {
             &[f32::NAN; KV_HEADS * 16],
         );
     }
-    assert_eq!(run(Isa::detect(), &cache, rows, &[chunk]), before);
+    assert_eq!(run(Isa::detect(), &cache, PLAIN, rows, &[chunk]), before);
 }
 
 #[test]

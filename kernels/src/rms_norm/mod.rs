@@ -30,24 +30,55 @@ pub fn rms_norm(isa: Isa, x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f3
     ));
 }
 
+/// Normalises each row of `x` where it stands, to the same bits as `rms_norm`.
+///
+/// # Panics
+/// If `x` is not a whole number of rows.
+pub fn rms_norm_in_place(isa: Isa, x: &mut [f32], weight: &[f32], epsilon: f32) {
+    assert!(
+        x.len().is_multiple_of(weight.len()),
+        "x is not a whole number of rows"
+    );
+    for_each_isa!(isa, norm_rows_in_place(
+        x: &mut [f32] = x,
+        weight: &[f32] = weight,
+        epsilon: f32 = epsilon,
+    ));
+}
+
+#[inline(always)]
+fn norm_rows_in_place(x: &mut [f32], weight: &[f32], epsilon: f32) {
+    for x in x.chunks_exact_mut(weight.len()) {
+        let scale = inverse_root_mean_square(x, epsilon);
+        for (x, &weight) in x.iter_mut().zip(weight) {
+            *x = *x * scale * weight;
+        }
+    }
+}
+
 #[inline(always)]
 fn norm_rows(x: &[f32], weight: &[f32], epsilon: f32, out: &mut [f32]) {
     let dim = weight.len();
     for (x, out) in x.chunks_exact(dim).zip(out.chunks_exact_mut(dim)) {
-        let mut squares = [0.0; LANES];
-        let mut parts = x.chunks_exact(LANES);
-        for part in &mut parts {
-            let part = load(part);
-            squares = fused(part, part, squares);
-        }
-        for (lane, &value) in parts.remainder().iter().enumerate() {
-            squares[lane] = value.mul_add(value, squares[lane]);
-        }
-        let scale = (sum(squares) / dim as f32 + epsilon).sqrt().recip();
+        let scale = inverse_root_mean_square(x, epsilon);
         for ((out, &x), &weight) in out.iter_mut().zip(x).zip(weight) {
             *out = x * scale * weight;
         }
     }
+}
+
+#[inline(always)]
+fn inverse_root_mean_square(x: &[f32], epsilon: f32) -> f32 {
+    let mut squares = [0.0; LANES];
+    let mut parts = x.chunks_exact(LANES);
+    for part in &mut parts {
+        let part = load(part);
+        squares = fused(part, part, squares);
+    }
+    for (lane, &value) in parts.remainder().iter().enumerate() {
+        squares[lane] = value.mul_add(value, squares[lane]);
+    }
+    (sum(squares) / x.len() as f32 + epsilon).sqrt().recip()
 }
 
 #[cfg(test)]
@@ -71,6 +102,9 @@ mod tests {
                 let mut found = vec![0.0; x.len()];
                 rms_norm(isa, &x, &weight, 1e-5, &mut found);
                 assert_eq!(found, portable, "{isa:?} {dim}");
+                let mut in_place = x.clone();
+                rms_norm_in_place(isa, &mut in_place, &weight, 1e-5);
+                assert_eq!(in_place, portable, "{isa:?} {dim}");
             }
         }
     }

@@ -11,6 +11,15 @@ pub enum Pairing {
     Halves,
 }
 
+/// How fast each pair turns, and what its length is multiplied with.
+#[derive(Debug, Clone, Copy)]
+pub struct Turns<'a> {
+    /// Radians from one position to the next, for each rotated pair.
+    pub frequencies: &'a [f64],
+    /// One, but for models stretched to long contexts. Source: Peng et al. 2023, "YaRN", section 3.4.
+    pub magnitude: f64,
+}
+
 /// Cosines and sines for the rows of a step. Computed once, used by every layer.
 #[derive(Debug, Default)]
 pub struct Angles {
@@ -24,15 +33,19 @@ impl Angles {
     ///
     /// `frequencies` has one number for each rotated pair; angle = position * frequency, computed in
     /// double precision, since single precision is off by 1e-3 at position 10,000.
-    pub fn fill(&mut self, positions: impl Iterator<Item = u32>, frequencies: &[f64]) {
+    pub fn fill(&mut self, positions: impl Iterator<Item = u32>, turns: Turns<'_>) {
+        let Turns {
+            frequencies,
+            magnitude,
+        } = turns;
         self.pairs = frequencies.len();
         self.cosines.clear();
         self.sines.clear();
         for position in positions {
             for frequency in frequencies {
                 let (sine, cosine) = (f64::from(position) * frequency).sin_cos();
-                self.cosines.push(cosine as f32);
-                self.sines.push(sine as f32);
+                self.cosines.push((cosine * magnitude) as f32);
+                self.sines.push((sine * magnitude) as f32);
             }
         }
     }
@@ -90,7 +103,12 @@ mod tests {
                     .collect();
                 let positions = [0, 1, 77, 8_191];
                 let mut angles = Angles::default();
-                angles.fill(positions.into_iter(), &frequencies);
+                let magnitude = 1.25;
+                let turns = Turns {
+                    frequencies: &frequencies,
+                    magnitude,
+                };
+                angles.fill(positions.into_iter(), turns);
                 for (row, position) in positions.into_iter().enumerate() {
                     let before: Vec<f32> = (0..2 * head_dim)
                         .map(|it| (it as f32 - 11.0) / 7.0)
@@ -102,7 +120,9 @@ mod tests {
                         .zip(after.chunks(head_dim as usize))
                     {
                         let exact = reference::rotate(before, pairing, position, &frequencies);
-                        for (found, exact) in after.iter().zip(exact) {
+                        for (index, (found, exact)) in after.iter().zip(exact).enumerate() {
+                            let is_rotated = index < rotated as usize;
+                            let exact = exact * if is_rotated { magnitude } else { 1.0 };
                             assert!((f64::from(*found) - exact).abs() < 1e-5 * (1.0 + exact.abs()));
                         }
                     }
