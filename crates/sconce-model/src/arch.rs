@@ -1,7 +1,7 @@
 //! What a decoder is, as data. A new checkpoint is a new value; a new idea is a new variant.
 //!
-//! Variants that no family here needs are left out until a checkpoint proves them, so some enums
-//! have one variant yet: they mark where the next idea goes. Quantization is absent on purpose.
+//! Variants that no family here needs are left out until a checkpoint proves them, so one enum has one
+//! variant yet: it marks where the next idea goes. Quantization is absent on purpose.
 
 use sconce_domain::TokenCount;
 
@@ -16,10 +16,16 @@ pub struct ArchSpec {
     pub context: TokenCount,
     /// Added under the root of each root-mean-square norm.
     pub norm_epsilon: f32,
+    /// Multiplies each embedding (Gemma, Granite).
+    pub embedding_scale: f32,
     /// The layers, first to last; never empty.
     pub layers: Vec<LayerSpec>,
     /// What turns the last hidden state into logits.
     pub head: Head,
+    /// Multiplies each logit (Granite).
+    pub logit_scale: f32,
+    /// Keeps each logit softly within these bounds (Gemma 2).
+    pub logit_cap: Option<f32>,
 }
 
 /// One layer: a mixer and a feed-forward part, each in a residual branch.
@@ -27,6 +33,8 @@ pub struct ArchSpec {
 pub struct LayerSpec {
     /// Where the two branches are normalised.
     pub norms: NormPlacement,
+    /// Multiplies each branch before it is added (Granite).
+    pub residual_scale: f32,
     /// How tokens exchange information.
     pub mixer: Mixer,
     /// What each token does by itself.
@@ -36,8 +44,12 @@ pub struct LayerSpec {
 /// Where the two residual branches of a layer are normalised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NormPlacement {
-    /// Each branch's input (Llama, Qwen 2).
+    /// Each branch's input (Llama, Qwen).
     Before,
+    /// Each branch's output (OLMo 2).
+    After,
+    /// Each branch's input and output (Gemma 2 and 3).
+    Both,
 }
 
 /// How tokens exchange information. A mixer that is not attention is a new variant and a new file.
@@ -58,12 +70,16 @@ pub struct Attention {
     pub head_dim: usize,
     /// How query, key and value weights lie in the checkpoint.
     pub projections: Projections,
+    /// How queries and keys are normalised.
+    pub query_key_norm: QueryKeyNorm,
     /// How positions enter.
-    pub rope: Rope,
+    pub positions: Positions,
     /// Which keys a query sees.
     pub mask: Mask,
     /// Multiplies each query-key product before the softmax.
     pub score_scale: f32,
+    /// Keeps each scaled product softly within these bounds (Gemma 2).
+    pub score_cap: Option<f32>,
 }
 
 impl Attention {
@@ -87,6 +103,28 @@ pub enum Projections {
     Split,
     /// Three matrices, each with a bias (Qwen 2).
     SplitBiased,
+    /// One matrix: rows of the query, then of the key, then of the value (Phi-3).
+    Fused,
+}
+
+/// How queries and keys are normalised before they rotate, by their root mean square.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryKeyNorm {
+    /// Not at all.
+    None,
+    /// Each head by itself, all with the same weights (Qwen 3, Gemma 3).
+    EachHead,
+    /// All heads together (OLMo 2).
+    AllHeads,
+}
+
+/// How positions enter attention.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Positions {
+    /// Queries and keys are rotated.
+    Rotary(Rope),
+    /// Not at all (every fourth layer of SmolLM3).
+    Absent,
 }
 
 /// Rotary positions. Source: Su et al. 2021, "RoFormer", section 3.2.
@@ -98,6 +136,8 @@ pub struct Rope {
     pub base: f32,
     /// The first dimensions of each head that rotate; even, at most `head_dim`.
     pub rotated_dims: usize,
+    /// Multiplies what rotates: one, but for some stretches.
+    pub magnitude: f32,
     /// How the angles are changed for contexts longer than the model first learned.
     pub stretch: RopeStretch,
 }
@@ -124,6 +164,27 @@ pub enum RopeStretch {
     },
     /// Pair `i`'s angle is divided by element `i` of tensor `rope_freqs.weight` (Llama 3.1).
     Stored,
+    /// Slow pairs are stretched, fast ones are not. Source: Peng et al. 2023, "YaRN", section 3.2.
+    Yarn(Yarn),
+    /// Pair `i`'s angle is divided by element `i` of one of two tensors: `rope_factors_short.weight` if
+    /// no sequence can be longer than `original_context`, else `rope_factors_long.weight` (Phi-3).
+    Long {
+        /// The context the model first learned.
+        original_context: TokenCount,
+    },
+}
+
+/// A stretch that depends on how often a pair turned within the context the model first learned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Yarn {
+    /// What a stretched pair's angle is divided by; above zero.
+    pub factor: f32,
+    /// The context the model first learned.
+    pub original_context: TokenCount,
+    /// Pairs that turned more often than this are left as they are.
+    pub turns_max: f32,
+    /// Pairs that turned less often than this are stretched in full.
+    pub turns_min: f32,
 }
 
 /// Which keys a query sees.
@@ -131,6 +192,8 @@ pub enum RopeStretch {
 pub enum Mask {
     /// Its own position's and all earlier ones.
     Causal,
+    /// The last so many up to its own position's; at least one (Gemma 2, Phi-3).
+    Window(usize),
 }
 
 /// What each token does by itself.
@@ -142,14 +205,27 @@ pub enum FeedForward {
         hidden: usize,
         /// What bends the gate.
         activation: Activation,
+        /// How the weights of gate and up lie in the checkpoint.
+        gate_up: GateUp,
     },
+}
+
+/// How the weights of gate and up lie in the checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateUp {
+    /// Two matrices (Llama).
+    Split,
+    /// One matrix: rows of the gate, then of up (Phi-3).
+    Fused,
 }
 
 /// What bends a gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// `x * sigmoid(x)` (Llama, Qwen 2).
+    /// `x * sigmoid(x)` (Llama, Qwen).
     Silu,
+    /// The Gaussian error linear unit, approximated by a hyperbolic tangent (Gemma).
+    Gelu,
 }
 
 /// What turns the last hidden state into logits.

@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use crate::arch::{
-    ArchSpec, Attention, FeedForward, Head, LayerSpec, Mixer, NormPlacement, Projections,
-    RopeStretch,
+    ArchSpec, Attention, FeedForward, GateUp, Head, LayerSpec, Mixer, NormPlacement, Positions,
+    Projections, QueryKeyNorm, RopeStretch,
 };
 use crate::gguf::GgufFile;
 use crate::load_error::{LoadError, LoadFault};
@@ -21,6 +21,10 @@ pub enum TensorRole {
     Head,
     /// Divides the rotary angle of each pair: `[rotated_dims / 2]`.
     RopeFactors,
+    /// The same, for sequences longer than the context the model first learned.
+    LongRopeFactors,
+    /// The same, for sequences no longer than that.
+    ShortRopeFactors,
     /// A part of one layer.
     Layer(usize, LayerPart),
 }
@@ -30,6 +34,8 @@ pub enum TensorRole {
 pub enum LayerPart {
     /// The norm before attention: `[hidden]`.
     AttentionNorm,
+    /// Query, key and value as one: `[query_dim + 2 * kv_dim, hidden]`.
+    QueryKeyValue,
     /// `[query_dim, hidden]`.
     Query,
     /// `[query_dim]`.
@@ -42,16 +48,24 @@ pub enum LayerPart {
     Value,
     /// `[kv_dim]`.
     ValueBias,
+    /// The norm of the query: `[head_dim]` or `[query_dim]`.
+    QueryNorm,
+    /// The norm of the key: `[head_dim]` or `[kv_dim]`.
+    KeyNorm,
     /// Heads back to the residual stream: `[hidden, query_dim]`.
     AttentionOutput,
+    /// The norm after attention: `[hidden]`.
+    AttentionPostNorm,
     /// The norm before the feed-forward part: `[hidden]`.
     FeedForwardNorm,
     /// `[feed_forward, hidden]`.
     Gate,
-    /// `[feed_forward, hidden]`.
+    /// `[feed_forward, hidden]`, or twice as many rows where it holds the gate, too.
     Up,
     /// `[hidden, feed_forward]`.
     Down,
+    /// The norm after the feed-forward part: `[hidden]`.
+    FeedForwardPostNorm,
 }
 
 impl TensorRole {
@@ -63,6 +77,8 @@ impl TensorRole {
             Self::HeadNorm => "output_norm.weight".to_owned(),
             Self::Head => "output.weight".to_owned(),
             Self::RopeFactors => "rope_freqs.weight".to_owned(),
+            Self::LongRopeFactors => "rope_factors_long.weight".to_owned(),
+            Self::ShortRopeFactors => "rope_factors_short.weight".to_owned(),
             Self::Layer(index, part) => format!("blk.{index}.{}", part.suffix()),
         }
     }
@@ -72,17 +88,22 @@ impl LayerPart {
     fn suffix(self) -> &'static str {
         match self {
             Self::AttentionNorm => "attn_norm.weight",
+            Self::QueryKeyValue => "attn_qkv.weight",
             Self::Query => "attn_q.weight",
             Self::QueryBias => "attn_q.bias",
             Self::Key => "attn_k.weight",
             Self::KeyBias => "attn_k.bias",
             Self::Value => "attn_v.weight",
             Self::ValueBias => "attn_v.bias",
+            Self::QueryNorm => "attn_q_norm.weight",
+            Self::KeyNorm => "attn_k_norm.weight",
             Self::AttentionOutput => "attn_output.weight",
+            Self::AttentionPostNorm => "post_attention_norm.weight",
             Self::FeedForwardNorm => "ffn_norm.weight",
             Self::Gate => "ffn_gate.weight",
             Self::Up => "ffn_up.weight",
             Self::Down => "ffn_down.weight",
+            Self::FeedForwardPostNorm => "post_ffw_norm.weight",
         }
     }
 }
@@ -109,8 +130,9 @@ impl ArchSpec {
             Head::TiedToEmbedding => {}
             Head::Own => claims.push(claim(TensorRole::Head, &table)),
         }
-        // All layers share one tensor of factors, so it is claimed by the first that uses it.
-        claims.extend(self.layers.iter().find_map(rope_factors));
+        // All layers share the tensors of factors, so they are claimed by the first that uses them.
+        let mut factors = self.layers.iter().map(rope_factors);
+        claims.extend(factors.find(|it| !it.is_empty()).into_iter().flatten());
         for (index, layer) in self.layers.iter().enumerate() {
             let parts = layer_parts(layer, self.hidden);
             let in_layer =
@@ -128,53 +150,78 @@ fn claim(role: TensorRole, shape: &[usize]) -> Claim {
     }
 }
 
-fn rope_factors(layer: &LayerSpec) -> Option<Claim> {
+fn rope_factors(layer: &LayerSpec) -> Vec<Claim> {
     let Mixer::Attention(attention) = &layer.mixer;
-    match attention.rope.stretch {
-        RopeStretch::Stored => Some(claim(
-            TensorRole::RopeFactors,
-            &[attention.rope.rotated_dims / 2],
-        )),
-        RopeStretch::None | RopeStretch::Linear { .. } => None,
-    }
+    let Positions::Rotary(rope) = attention.positions else {
+        return Vec::new();
+    };
+    let roles: &[TensorRole] = match rope.stretch {
+        RopeStretch::Stored => &[TensorRole::RopeFactors],
+        RopeStretch::Long { .. } => &[TensorRole::LongRopeFactors, TensorRole::ShortRopeFactors],
+        RopeStretch::None | RopeStretch::Linear { .. } | RopeStretch::Yarn(_) => &[],
+    };
+    let pairs = rope.rotated_dims / 2;
+    roles.iter().map(|role| claim(*role, &[pairs])).collect()
 }
 
 fn layer_parts(layer: &LayerSpec, hidden: usize) -> Vec<(LayerPart, Vec<usize>)> {
-    let mut parts = match layer.norms {
-        NormPlacement::Before => vec![
-            (LayerPart::AttentionNorm, vec![hidden]),
-            (LayerPart::FeedForwardNorm, vec![hidden]),
-        ],
+    let before = [LayerPart::AttentionNorm, LayerPart::FeedForwardNorm];
+    let after = [LayerPart::AttentionPostNorm, LayerPart::FeedForwardPostNorm];
+    let norms = match layer.norms {
+        NormPlacement::Before => before.to_vec(),
+        NormPlacement::After => after.to_vec(),
+        NormPlacement::Both => [before, after].concat(),
     };
+    let mut parts: Vec<_> = norms.into_iter().map(|it| (it, vec![hidden])).collect();
     match &layer.mixer {
         Mixer::Attention(attention) => parts.extend(attention_parts(attention, hidden)),
     }
-    match layer.feed_forward {
-        FeedForward::Gated { hidden: inner, .. } => parts.extend([
+    let FeedForward::Gated {
+        hidden: inner,
+        gate_up,
+        ..
+    } = layer.feed_forward;
+    match gate_up {
+        GateUp::Split => parts.extend([
             (LayerPart::Gate, vec![inner, hidden]),
             (LayerPart::Up, vec![inner, hidden]),
-            (LayerPart::Down, vec![hidden, inner]),
         ]),
+        GateUp::Fused => parts.push((LayerPart::Up, vec![2 * inner, hidden])),
     }
+    parts.push((LayerPart::Down, vec![hidden, inner]));
     parts
 }
 
 fn attention_parts(attention: &Attention, hidden: usize) -> Vec<(LayerPart, Vec<usize>)> {
     let (query_dim, kv_dim) = (attention.query_dim(), attention.kv_dim());
-    let mut parts = vec![
-        (LayerPart::Query, vec![query_dim, hidden]),
-        (LayerPart::Key, vec![kv_dim, hidden]),
-        (LayerPart::Value, vec![kv_dim, hidden]),
-        (LayerPart::AttentionOutput, vec![hidden, query_dim]),
-    ];
-    match attention.projections {
-        Projections::Split => {}
-        Projections::SplitBiased => parts.extend([
+    let mut parts = match attention.projections {
+        Projections::Fused => {
+            let rows = query_dim + 2 * kv_dim;
+            vec![(LayerPart::QueryKeyValue, vec![rows, hidden])]
+        }
+        Projections::Split | Projections::SplitBiased => vec![
+            (LayerPart::Query, vec![query_dim, hidden]),
+            (LayerPart::Key, vec![kv_dim, hidden]),
+            (LayerPart::Value, vec![kv_dim, hidden]),
+        ],
+    };
+    if attention.projections == Projections::SplitBiased {
+        parts.extend([
             (LayerPart::QueryBias, vec![query_dim]),
             (LayerPart::KeyBias, vec![kv_dim]),
             (LayerPart::ValueBias, vec![kv_dim]),
-        ]),
+        ]);
     }
+    let norm_dims = match attention.query_key_norm {
+        QueryKeyNorm::None => None,
+        QueryKeyNorm::EachHead => Some([attention.head_dim; 2]),
+        QueryKeyNorm::AllHeads => Some([query_dim, kv_dim]),
+    };
+    if let Some([query, key]) = norm_dims {
+        parts.push((LayerPart::QueryNorm, vec![query]));
+        parts.push((LayerPart::KeyNorm, vec![key]));
+    }
+    parts.push((LayerPart::AttentionOutput, vec![hidden, query_dim]));
     parts
 }
 

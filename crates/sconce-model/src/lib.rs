@@ -4,6 +4,7 @@ mod arch;
 mod claims;
 mod cpu;
 mod decoder;
+mod demands;
 mod executor;
 mod families;
 mod gguf;
@@ -17,8 +18,8 @@ pub mod tiny;
 mod vocabulary;
 
 pub use arch::{
-    Activation, ArchSpec, Attention, FeedForward, Head, LayerSpec, Mask, Mixer, NormPlacement,
-    Projections, Rope, RopePairing, RopeStretch,
+    Activation, ArchSpec, Attention, FeedForward, GateUp, Head, LayerSpec, Mask, Mixer,
+    NormPlacement, Positions, Projections, QueryKeyNorm, Rope, RopePairing, RopeStretch, Yarn,
 };
 pub use claims::{Claim, LayerPart, TensorRole};
 pub use decoder::{Batch, BatchChunk, Decoder, DecoderSettings, LogitRows, MemoryUse};

@@ -2,7 +2,7 @@
 
 use sconce_domain::TokenCount;
 
-use crate::arch::RopeStretch;
+use crate::arch::{RopeStretch, Yarn};
 use crate::gguf::{GgufFile, Metadata, MetadataValue};
 use crate::load_error::{LoadError, LoadFault};
 
@@ -10,6 +10,8 @@ use crate::load_error::{LoadError, LoadFault};
 const LAYERS_MAX: u32 = 1024;
 /// The widest dimension that is believed.
 const WIDTH_MAX: u32 = 1 << 20;
+/// The context a stretched model first learned.
+const ORIGINAL_CONTEXT: &str = "rope.scaling.original_context_length";
 /// The most heads that are believed.
 const HEADS_MAX: u32 = 4096;
 
@@ -28,22 +30,24 @@ pub(crate) struct Sizes {
     pub(crate) rope_base: f32,
     pub(crate) rotated_dims: usize,
     pub(crate) rope_stretch: RopeStretch,
+    /// The context the model first learned, where it was stretched.
+    pub(crate) original_context: Option<TokenCount>,
 }
 
 impl Sizes {
-    /// Reads the sizes under the architecture's own prefix.
-    pub(crate) fn read(file: &GgufFile) -> Result<Self, LoadError> {
-        let keys = FamilyKeys {
-            metadata: file.metadata(),
-            family: file.architecture()?,
-        };
-        keys.refuse_what_is_not_computed()?;
+    /// Reads the sizes under `family.`, for an embedding of so many rows.
+    pub(crate) fn read(
+        metadata: &Metadata,
+        family: &str,
+        vocabulary: usize,
+    ) -> Result<Self, LoadError> {
+        let keys = FamilyKeys { metadata, family };
         let hidden = keys.size("embedding_length", WIDTH_MAX)?;
         let query_heads = keys.size("attention.head_count", HEADS_MAX)?;
         let head_dim = keys.head_dim(hidden, query_heads)?;
         Ok(Self {
             hidden,
-            vocabulary: vocabulary_rows(file)?,
+            vocabulary,
             context: TokenCount(keys.bounded("context_length", u32::MAX)?),
             layers: keys.size("block_count", LAYERS_MAX)?,
             query_heads,
@@ -54,12 +58,13 @@ impl Sizes {
             rope_base: keys.positive("rope.freq_base", Some(10_000.0))?,
             rotated_dims: keys.rotated_dims(head_dim)?,
             rope_stretch: keys.rope_stretch()?,
+            original_context: keys.original_context()?,
         })
     }
 }
 
 /// Rows of the embedding: metadata may tell another number, the tensor is what is looked up in.
-fn vocabulary_rows(file: &GgufFile) -> Result<usize, LoadError> {
+pub(crate) fn vocabulary_rows(file: &GgufFile) -> Result<usize, LoadError> {
     const EMBEDDING: &str = "token_embd.weight";
     let tensor = file.tensor(EMBEDDING)?;
     match tensor.shape[..] {
@@ -191,51 +196,49 @@ impl<'m> FamilyKeys<'m> {
     /// of zero means that none was stated.
     fn rope_stretch(&self) -> Result<RopeStretch, LoadError> {
         match self.find::<&str>("rope.scaling.type")? {
-            Some("none") => return Ok(RopeStretch::None),
-            Some("linear") | None => {}
-            Some(other) => return Err(self.unsupported("rope.scaling.type", format!("{other:?}"))),
+            Some("none") => Ok(RopeStretch::None),
+            Some("linear") | None => {
+                let factor = self.rope_factor()?;
+                Ok(factor.map_or(RopeStretch::None, |factor| RopeStretch::Linear { factor }))
+            }
+            Some("yarn") => self.yarn(),
+            Some("longrope") => {
+                let original_context = self.stated_original_context()?;
+                Ok(RopeStretch::Long { original_context })
+            }
+            Some(other) => Err(self.unsupported("rope.scaling.type", format!("{other:?}"))),
         }
+    }
+
+    fn rope_factor(&self) -> Result<Option<f32>, LoadError> {
         for name in ["rope.scaling.factor", "rope.scale_linear"] {
             match self.find::<f32>(name)? {
                 None | Some(0.0 | 1.0) => {}
-                Some(factor) if factor > 0.0 => return Ok(RopeStretch::Linear { factor }),
+                Some(factor) if factor > 0.0 => return Ok(Some(factor)),
                 Some(factor) => return Err(self.bad(name, "a number above 0".to_owned(), factor)),
             }
         }
-        Ok(RopeStretch::None)
+        Ok(None)
     }
 
-    /// Keys that would change the arithmetic. Ignoring one would give a quietly different model.
-    fn refuse_what_is_not_computed(&self) -> Result<(), LoadError> {
-        for name in [
-            "expert_count",
-            "attention.sliding_window",
-            "leading_dense_block_count",
-        ] {
-            if let Some(found) = self.find::<u32>(name)?.filter(|it| *it > 0) {
-                return Err(self.unsupported(name, found));
-            }
-        }
-        for (name, neutral) in [
-            ("attention.clamp_kqv", 0.0),
-            ("attention.max_alibi_bias", 0.0),
-            ("attention.scale", 0.0),
-            ("attn_logit_softcapping", 0.0),
-            ("final_logit_softcapping", 0.0),
-            ("embedding_scale", 1.0),
-            ("residual_scale", 1.0),
-            ("logit_scale", 1.0),
-            ("rope.scaling.attn_factor", 1.0),
-        ] {
-            if let Some(found) = self.find::<f32>(name)?.filter(|it| *it != neutral) {
-                return Err(self.unsupported(name, found));
-            }
-        }
-        for (name, neutral) in [("attention.causal", true), ("use_parallel_residual", false)] {
-            if let Some(found) = self.find::<bool>(name)?.filter(|it| *it != neutral) {
-                return Err(self.unsupported(name, found));
-            }
-        }
-        Ok(())
+    fn yarn(&self) -> Result<RopeStretch, LoadError> {
+        let Some(factor) = self.rope_factor()? else {
+            return Ok(RopeStretch::None);
+        };
+        Ok(RopeStretch::Yarn(Yarn {
+            factor,
+            original_context: self.stated_original_context()?,
+            turns_max: self.positive("rope.scaling.yarn_beta_fast", Some(32.0))?,
+            turns_min: self.positive("rope.scaling.yarn_beta_slow", Some(1.0))?,
+        }))
+    }
+
+    fn original_context(&self) -> Result<Option<TokenCount>, LoadError> {
+        let found: Option<u32> = self.find(ORIGINAL_CONTEXT)?;
+        Ok(found.filter(|it| *it > 0).map(TokenCount))
+    }
+
+    fn stated_original_context(&self) -> Result<TokenCount, LoadError> {
+        Ok(TokenCount(self.bounded(ORIGINAL_CONTEXT, u32::MAX)?))
     }
 }

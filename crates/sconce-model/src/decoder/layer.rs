@@ -1,11 +1,13 @@
 //! One layer: attention and a gated feed-forward part, each added to the residual stream.
 
-use sconce_kernels::gated_activation::silu_gate;
+use sconce_kernels::gated_activation::{gelu_gate, silu_gate};
 use sconce_kernels::paged_attention::{BLOCK_TOKENS, KvCache, Queries, attend};
-use sconce_kernels::rms_norm::rms_norm;
-use sconce_kernels::rope::{Angles, Pairing};
+use sconce_kernels::rms_norm::{rms_norm, rms_norm_in_place};
+use sconce_kernels::rope::Pairing;
 
 use super::batch::Batch;
+use super::rotation::Rotation;
+use crate::arch::Activation;
 use crate::cpu::Cpu;
 use crate::linear::Linear;
 
@@ -13,26 +15,42 @@ use crate::linear::Linear;
 #[derive(Debug)]
 pub(crate) struct Layer {
     pub(crate) norm_epsilon: f32,
+    /// Multiplies both branches.
+    pub(crate) residual_scale: f32,
+    pub(crate) attention_norms: BranchNorms,
     pub(crate) attention: AttentionBlock,
+    pub(crate) feed_forward_norms: BranchNorms,
     pub(crate) feed_forward: FeedForwardBlock,
 }
 
-/// Softmax attention with rotary positions.
+/// The weights of the norms around a branch.
 #[derive(Debug)]
-pub(crate) struct AttentionBlock {
-    pub(crate) norm: Vec<f32>,
-    pub(crate) query_key_value: Linear,
-    pub(crate) output: Linear,
-    pub(crate) query_heads: usize,
-    pub(crate) pairing: Pairing,
-    pub(crate) score_scale: f32,
+pub(crate) struct BranchNorms {
+    pub(crate) before: Option<Vec<f32>>,
+    pub(crate) after: Option<Vec<f32>>,
 }
 
-/// `down(silu(gate(x)) * up(x))`.
+/// Softmax attention.
+#[derive(Debug)]
+pub(crate) struct AttentionBlock {
+    pub(crate) query_key_value: Linear,
+    /// The weights of the norms of queries and keys, over a head or over all of them.
+    pub(crate) query_key_norms: Option<[Vec<f32>; 2]>,
+    /// Which of the decoder's rotations, and of which dimensions together.
+    pub(crate) rotation: Option<(usize, Pairing)>,
+    pub(crate) output: Linear,
+    pub(crate) query_heads: usize,
+    pub(crate) score_scale: f32,
+    pub(crate) score_cap: Option<f32>,
+    /// Positions that a query sees.
+    pub(crate) window: usize,
+}
+
+/// `down(activation(gate(x)) * up(x))`.
 #[derive(Debug)]
 pub(crate) struct FeedForwardBlock {
-    pub(crate) norm: Vec<f32>,
     pub(crate) gate_up: Linear,
+    pub(crate) activation: Activation,
     pub(crate) down: Linear,
 }
 
@@ -51,7 +69,7 @@ pub(crate) struct Scratch {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context<'a> {
     pub(crate) batch: &'a Batch<'a>,
-    pub(crate) angles: &'a Angles,
+    pub(crate) rotations: &'a [Rotation],
 }
 
 impl Layer {
@@ -68,23 +86,34 @@ impl Layer {
         cache: &mut KvCache,
         (state, scratch): (&mut [f32], &mut Scratch),
     ) {
-        self.normalise(cpu, state, &self.attention.norm, scratch);
-        self.attention.forward(cpu, context, cache, scratch);
-        add(state, &scratch.branch);
-        self.normalise(cpu, state, &self.feed_forward.norm, scratch);
+        self.begin_branch(cpu, state, &self.attention_norms, scratch);
+        self.attention
+            .forward(cpu, context, self.norm_epsilon, (cache, scratch));
+        self.end_branch(cpu, state, &self.attention_norms, scratch);
+        self.begin_branch(cpu, state, &self.feed_forward_norms, scratch);
         self.feed_forward.forward(cpu, scratch);
-        add(state, &scratch.branch);
+        self.end_branch(cpu, state, &self.feed_forward_norms, scratch);
     }
 
-    fn normalise(&self, cpu: &Cpu, state: &[f32], weight: &[f32], scratch: &mut Scratch) {
-        scratch.normed.resize(state.len(), 0.0);
-        rms_norm(
-            cpu.isa,
-            state,
-            weight,
-            self.norm_epsilon,
-            &mut scratch.normed,
-        );
+    /// What the branch reads.
+    fn begin_branch(&self, cpu: &Cpu, state: &[f32], norms: &BranchNorms, scratch: &mut Scratch) {
+        let normed = &mut scratch.normed;
+        normed.resize(state.len(), 0.0);
+        match &norms.before {
+            Some(weight) => rms_norm(cpu.isa, state, weight, self.norm_epsilon, normed),
+            None => normed.copy_from_slice(state),
+        }
+    }
+
+    /// Adds what the branch gave.
+    fn end_branch(&self, cpu: &Cpu, state: &mut [f32], norms: &BranchNorms, scratch: &mut Scratch) {
+        if let Some(weight) = &norms.after {
+            rms_norm_in_place(cpu.isa, &mut scratch.branch, weight, self.norm_epsilon);
+        }
+        let scale = self.residual_scale;
+        for (state, branch) in state.iter_mut().zip(&scratch.branch) {
+            *state += branch * scale;
+        }
     }
 }
 
@@ -93,12 +122,13 @@ impl AttentionBlock {
         &self,
         cpu: &mut Cpu,
         context: Context<'_>,
-        cache: &mut KvCache,
-        scratch: &mut Scratch,
+        norm_epsilon: f32,
+        (cache, scratch): (&mut KvCache, &mut Scratch),
     ) {
-        let hidden = self.norm.len();
+        let hidden = self.output.width();
         self.query_key_value
             .apply(cpu, &scratch.normed, hidden, &mut scratch.projected);
+        self.normalise_heads(cpu, cache, norm_epsilon, &mut scratch.projected);
         self.rotate_and_store(cpu, context, cache, &mut scratch.projected);
         let query_width = self.query_heads * cache.head_dim();
         scratch
@@ -109,11 +139,27 @@ impl AttentionBlock {
             stride: self.query_key_value.width(),
             heads: self.query_heads,
             scale: self.score_scale,
+            cap: self.score_cap,
+            window: self.window,
         };
         let work = (queries, context.batch.attention());
         attend(cpu.isa, &mut cpu.pool, cache, work, &mut scratch.mixed);
         self.output
             .apply(cpu, &scratch.mixed, query_width, &mut scratch.branch);
+    }
+
+    /// Normalises queries and keys in place, where they are.
+    fn normalise_heads(&self, cpu: &Cpu, cache: &KvCache, epsilon: f32, projected: &mut [f32]) {
+        let Some([query_weight, key_weight]) = &self.query_key_norms else {
+            return;
+        };
+        let query_width = self.query_heads * cache.head_dim();
+        let kv_width = cache.heads() * cache.head_dim();
+        for row in projected.chunks_exact_mut(self.query_key_value.width()) {
+            let (queries, rest) = row.split_at_mut(query_width);
+            rms_norm_in_place(cpu.isa, queries, query_weight, epsilon);
+            rms_norm_in_place(cpu.isa, &mut rest[..kv_width], key_weight, epsilon);
+        }
     }
 
     /// Rotates queries and keys in place and writes keys and values to the cache.
@@ -131,8 +177,11 @@ impl AttentionBlock {
             for index in 0..chunk.rows {
                 let row = chunk.first_row + index;
                 let projected = &mut projected[row * width..][..width];
-                let rotated = &mut projected[..query_width + kv_width];
-                context.angles.rotate(row, self.pairing, head_dim, rotated);
+                if let Some((rotation, pairing)) = self.rotation {
+                    let rotated = &mut projected[..query_width + kv_width];
+                    let angles = &context.rotations[rotation].angles;
+                    angles.rotate(row, pairing, head_dim, rotated);
+                }
                 let (key, value) = projected[query_width..].split_at(kv_width);
                 let position = chunk.start + index;
                 let block = chunk.blocks[position / BLOCK_TOKENS];
@@ -144,12 +193,16 @@ impl AttentionBlock {
 
 impl FeedForwardBlock {
     fn forward(&self, cpu: &mut Cpu, scratch: &mut Scratch) {
-        let hidden = self.norm.len();
+        let inner = self.gate_up.width() / 2;
+        let hidden = self.down.width();
         self.gate_up
             .apply(cpu, &scratch.normed, hidden, &mut scratch.gate_up);
-        let inner = self.gate_up.width() / 2;
         scratch.gated.resize(scratch.gate_up.len() / 2, 0.0);
-        silu_gate(
+        let gate = match self.activation {
+            Activation::Silu => silu_gate,
+            Activation::Gelu => gelu_gate,
+        };
+        gate(
             cpu.isa,
             &mut cpu.pool,
             &scratch.gate_up,
@@ -159,11 +212,4 @@ impl FeedForwardBlock {
         self.down
             .apply(cpu, &scratch.gated, inner, &mut scratch.branch);
     }
-}
-
-fn add(state: &mut [f32], branch: &[f32]) {
-    state
-        .iter_mut()
-        .zip(branch)
-        .for_each(|(state, branch)| *state += branch);
 }

@@ -3,13 +3,14 @@
 use sconce_kernels::dense_matmul::DenseMatrix;
 use sconce_kernels::paged_attention::KvCache;
 use sconce_kernels::quantized_matmul::PackedMatrix;
-use sconce_kernels::rope::{Angles, Pairing};
+use sconce_kernels::rope::Pairing;
 
-use super::layer::{AttentionBlock, FeedForwardBlock, Layer, Scratch};
+use super::layer::{AttentionBlock, BranchNorms, FeedForwardBlock, Layer, Scratch};
+use super::rotation::Rotation;
 use super::{Decoder, DecoderSettings};
 use crate::arch::{
-    Activation, ArchSpec, Attention, FeedForward, Head, LayerSpec, Mask, Mixer, NormPlacement,
-    Projections, Rope, RopePairing, RopeStretch,
+    ArchSpec, Attention, FeedForward, GateUp, Head, LayerSpec, Mask, Mixer, NormPlacement,
+    Positions, Projections, QueryKeyNorm, Rope, RopePairing, RopeStretch,
 };
 use crate::claims::{LayerPart, TensorRole};
 use crate::cpu::Cpu;
@@ -29,6 +30,9 @@ impl Decoder {
         let mut loader = Loader {
             file,
             cpu: Cpu::new(settings.isa, settings.threads),
+            positions_max: (settings.kv_blocks * Self::BLOCK_TOKENS).min(spec.context.0 as usize),
+            ropes: Vec::new(),
+            rotations: Vec::new(),
         };
         let embedding = Linear::new(vec![loader.matrix(TensorRole::Embedding)?], None);
         let head = match spec.head {
@@ -49,17 +53,17 @@ impl Decoder {
             ));
         }
         progress(1.0);
-        let Mixer::Attention(first) = &spec.layers[0].mixer;
+        let mut head_norm = loader.vector(TensorRole::HeadNorm)?;
+        head_norm.iter_mut().for_each(|it| *it *= spec.logit_scale);
         Ok(Self {
-            frequencies: loader.frequencies(first.rope)?,
-            head_norm: loader.vector(TensorRole::HeadNorm)?,
+            rotations: loader.rotations,
+            head_norm,
             spec,
             cpu: loader.cpu,
             embedding,
             head,
             layers,
             caches,
-            angles: Angles::default(),
             state: Vec::new(),
             scratch: Scratch::default(),
             logits: Vec::new(),
@@ -80,6 +84,11 @@ impl Decoder {
 struct Loader<'a> {
     file: &'a GgufFile,
     cpu: Cpu,
+    /// The most positions that any sequence can have.
+    positions_max: usize,
+    /// The ropes seen so far, and what became of each.
+    ropes: Vec<Rope>,
+    rotations: Vec<Rotation>,
 }
 
 impl Loader<'_> {
@@ -89,68 +98,135 @@ impl Loader<'_> {
         spec: &LayerSpec,
         norm_epsilon: f32,
     ) -> Result<Layer, LoadError> {
-        let NormPlacement::Before = spec.norms;
         let Mixer::Attention(attention) = &spec.mixer;
-        let FeedForward::Gated {
-            activation: Activation::Silu,
-            ..
-        } = spec.feed_forward;
         Ok(Layer {
             norm_epsilon,
+            residual_scale: spec.residual_scale,
+            attention_norms: BranchNorms {
+                before: self.norm_before(index, spec, LayerPart::AttentionNorm)?,
+                after: self.norm_after(index, spec, LayerPart::AttentionPostNorm)?,
+            },
             attention: self.attention(index, attention)?,
-            feed_forward: self.feed_forward(index)?,
+            feed_forward_norms: BranchNorms {
+                before: self.norm_before(index, spec, LayerPart::FeedForwardNorm)?,
+                after: self.norm_after(index, spec, LayerPart::FeedForwardPostNorm)?,
+            },
+            feed_forward: self.feed_forward(index, &spec.feed_forward)?,
         })
     }
 
+    fn norm_before(
+        &mut self,
+        index: usize,
+        spec: &LayerSpec,
+        part: LayerPart,
+    ) -> Result<Option<Vec<f32>>, LoadError> {
+        match spec.norms {
+            NormPlacement::After => Ok(None),
+            NormPlacement::Before | NormPlacement::Both => self.part(index, part).map(Some),
+        }
+    }
+
+    fn norm_after(
+        &mut self,
+        index: usize,
+        spec: &LayerSpec,
+        part: LayerPart,
+    ) -> Result<Option<Vec<f32>>, LoadError> {
+        match spec.norms {
+            NormPlacement::Before => Ok(None),
+            NormPlacement::After | NormPlacement::Both => self.part(index, part).map(Some),
+        }
+    }
+
+    fn part(&mut self, index: usize, part: LayerPart) -> Result<Vec<f32>, LoadError> {
+        self.vector(TensorRole::Layer(index, part))
+    }
+
     fn attention(&mut self, index: usize, spec: &Attention) -> Result<AttentionBlock, LoadError> {
+        let output = TensorRole::Layer(index, LayerPart::AttentionOutput);
+        Ok(AttentionBlock {
+            query_key_value: self.projections(index, spec.projections)?,
+            query_key_norms: match spec.query_key_norm {
+                QueryKeyNorm::None => None,
+                QueryKeyNorm::EachHead | QueryKeyNorm::AllHeads => Some([
+                    self.part(index, LayerPart::QueryNorm)?,
+                    self.part(index, LayerPart::KeyNorm)?,
+                ]),
+            },
+            rotation: match spec.positions {
+                Positions::Rotary(rope) => Some((self.rotation(rope)?, pairing(rope))),
+                Positions::Absent => None,
+            },
+            output: Linear::new(self.matrices(&[output])?, None),
+            query_heads: spec.query_heads,
+            score_scale: spec.score_scale,
+            score_cap: spec.score_cap,
+            window: match spec.mask {
+                Mask::Causal => usize::MAX,
+                Mask::Window(positions) => positions,
+            },
+        })
+    }
+
+    fn projections(&mut self, index: usize, spec: Projections) -> Result<Linear, LoadError> {
         let role = |part| TensorRole::Layer(index, part);
-        let Mask::Causal = spec.mask;
-        let parts = [LayerPart::Query, LayerPart::Key, LayerPart::Value];
+        let split = [LayerPart::Query, LayerPart::Key, LayerPart::Value];
         let biases = [
             LayerPart::QueryBias,
             LayerPart::KeyBias,
             LayerPart::ValueBias,
         ];
-        let bias = match spec.projections {
-            Projections::Split => None,
+        let matrices = match spec {
+            Projections::Split | Projections::SplitBiased => self.matrices(&split.map(role))?,
+            Projections::Fused => self.matrices(&[role(LayerPart::QueryKeyValue)])?,
+        };
+        let bias = match spec {
+            Projections::Split | Projections::Fused => None,
             Projections::SplitBiased => Some(self.concatenated(&biases.map(role))?),
         };
-        Ok(AttentionBlock {
-            norm: self.vector(role(LayerPart::AttentionNorm))?,
-            query_key_value: Linear::new(self.matrices(&parts.map(role))?, bias),
-            output: Linear::new(self.matrices(&[role(LayerPart::AttentionOutput)])?, None),
-            query_heads: spec.query_heads,
-            pairing: match spec.rope.pairing {
-                RopePairing::Halves => Pairing::Halves,
-                RopePairing::Neighbours => Pairing::Neighbours,
-            },
-            score_scale: spec.score_scale,
-        })
+        Ok(Linear::new(matrices, bias))
     }
 
-    fn feed_forward(&mut self, index: usize) -> Result<FeedForwardBlock, LoadError> {
+    fn feed_forward(
+        &mut self,
+        index: usize,
+        spec: &FeedForward,
+    ) -> Result<FeedForwardBlock, LoadError> {
         let role = |part| TensorRole::Layer(index, part);
-        let gate_up = self.matrices(&[role(LayerPart::Gate), role(LayerPart::Up)])?;
+        let FeedForward::Gated {
+            activation,
+            gate_up,
+            ..
+        } = *spec;
+        let gate_up = match gate_up {
+            GateUp::Split => self.matrices(&[role(LayerPart::Gate), role(LayerPart::Up)])?,
+            GateUp::Fused => self.matrices(&[role(LayerPart::Up)])?,
+        };
         Ok(FeedForwardBlock {
-            norm: self.vector(role(LayerPart::FeedForwardNorm))?,
             gate_up: Linear::new(gate_up, None),
+            activation,
             down: Linear::new(self.matrices(&[role(LayerPart::Down)])?, None),
         })
     }
 
-    /// Radians that each rotated pair turns by from one position to the next.
-    fn frequencies(&mut self, rope: Rope) -> Result<Vec<f64>, LoadError> {
-        let pairs = rope.rotated_dims / 2;
+    /// Which of the decoder's rotations is that of `rope`. Layers with the same rope share one.
+    fn rotation(&mut self, rope: Rope) -> Result<usize, LoadError> {
+        if let Some(index) = self.ropes.iter().position(|it| *it == rope) {
+            return Ok(index);
+        }
         let factors = match rope.stretch {
-            RopeStretch::None => vec![1.0; pairs],
-            RopeStretch::Linear { factor } => vec![factor; pairs],
-            RopeStretch::Stored => self.vector(TensorRole::RopeFactors)?,
+            RopeStretch::None | RopeStretch::Linear { .. } | RopeStretch::Yarn(_) => None,
+            RopeStretch::Stored => Some(self.vector(TensorRole::RopeFactors)?),
+            RopeStretch::Long { original_context } => {
+                let is_long = self.positions_max > original_context.0 as usize;
+                let (long, short) = (TensorRole::LongRopeFactors, TensorRole::ShortRopeFactors);
+                Some(self.vector(if is_long { long } else { short })?)
+            }
         };
-        let frequency = |(pair, factor): (usize, f32)| {
-            let exponent = -2.0 * pair as f64 / rope.rotated_dims as f64;
-            f64::from(rope.base).powf(exponent) / f64::from(factor)
-        };
-        Ok(factors.into_iter().enumerate().map(frequency).collect())
+        self.rotations.push(Rotation::new(rope, factors.as_deref()));
+        self.ropes.push(rope);
+        Ok(self.ropes.len() - 1)
     }
 
     fn check_head_dim(&self, head_dim: usize) -> Result<(), LoadError> {
@@ -224,5 +300,12 @@ impl Loader<'_> {
                 Err(fault.in_file(self.file.path()))
             }
         }
+    }
+}
+
+fn pairing(rope: Rope) -> Pairing {
+    match rope.pairing {
+        RopePairing::Halves => Pairing::Halves,
+        RopePairing::Neighbours => Pairing::Neighbours,
     }
 }

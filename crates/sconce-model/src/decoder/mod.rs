@@ -6,11 +6,12 @@
 mod batch;
 mod layer;
 mod load;
+mod rotation;
 
 use sconce_kernels::Isa;
 use sconce_kernels::paged_attention::{BLOCK_TOKENS, KvCache};
 use sconce_kernels::rms_norm::rms_norm;
-use sconce_kernels::rope::Angles;
+use sconce_kernels::soft_cap::soft_cap;
 
 pub use batch::{Batch, BatchChunk, LogitRows};
 
@@ -18,6 +19,7 @@ use crate::arch::ArchSpec;
 use crate::cpu::Cpu;
 use crate::linear::Linear;
 use layer::{Layer, Scratch};
+use rotation::Rotation;
 
 /// What a decoder runs on and with how much memory.
 #[derive(Debug, Clone, Copy)]
@@ -38,11 +40,12 @@ pub struct Decoder {
     embedding: Linear,
     /// Absent when the embedding serves as head.
     head: Option<Linear>,
+    /// With the scale of logits in it.
     head_norm: Vec<f32>,
     layers: Vec<Layer>,
     caches: Vec<KvCache>,
-    frequencies: Vec<f64>,
-    angles: Angles,
+    /// The ways in which layers rotate, each once.
+    rotations: Vec<Rotation>,
     state: Vec<f32>,
     scratch: Scratch,
     logits: Vec<f32>,
@@ -104,12 +107,16 @@ impl Decoder {
         self.state.resize(batch.rows() * hidden, 0.0);
         for (row, token) in self.state.chunks_exact_mut(hidden).zip(batch.tokens()) {
             self.embedding.embed(token.0 as usize, row);
+            row.iter_mut()
+                .for_each(|it| *it *= self.spec.embedding_scale);
         }
-        self.angles.fill(batch.positions(), &self.frequencies);
+        for rotation in &mut self.rotations {
+            rotation.turn_to(batch);
+        }
         for (layer, cache) in self.layers.iter().zip(&mut self.caches) {
             let context = layer::Context {
                 batch,
-                angles: &self.angles,
+                rotations: &self.rotations,
             };
             layer.forward(
                 &mut self.cpu,
@@ -146,6 +153,9 @@ impl Decoder {
                 hidden,
                 &mut self.logits,
             );
+        }
+        if let Some(cap) = self.spec.logit_cap {
+            soft_cap(self.cpu.isa, &mut self.cpu.pool, cap, &mut self.logits);
         }
         &mut self.logits
     }

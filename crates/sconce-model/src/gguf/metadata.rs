@@ -15,6 +15,15 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    /// Keys and values that need not be from a file.
+    #[cfg(any(test, feature = "tiny-checkpoints"))]
+    pub(crate) fn of(file: &Path, entries: impl IntoIterator<Item = (String, Value)>) -> Self {
+        Self {
+            file: file.to_owned(),
+            values: entries.into_iter().collect(),
+        }
+    }
+
     /// The file they are from.
     #[must_use]
     pub fn file(&self) -> &Path {
@@ -151,6 +160,14 @@ impl<'m> MetadataValue<'m> for Vec<&'m str> {
     const WANTED: &'static str = "an array of strings";
 
     fn from_value(value: &'m Value) -> Option<Self> {
+        elements(value)
+    }
+}
+
+impl MetadataValue<'_> for Vec<bool> {
+    const WANTED: &'static str = "an array of booleans";
+
+    fn from_value(value: &Value) -> Option<Self> {
         elements(value)
     }
 }

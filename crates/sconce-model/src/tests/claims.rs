@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 
-use super::{file_of, line};
+use super::{FAMILIES, file_of, line};
 use crate::tiny::{TinyCheckpoint, TinyTensor, gguf_bytes};
 use crate::{GgufFile, TensorType, spec_for};
 
@@ -29,7 +29,7 @@ fn zeros(name: &str, shape: &[usize]) -> TinyTensor {
 
 #[test]
 fn a_file_without_any_one_of_its_tensors_is_refused() {
-    for family in ["llama", "qwen2"] {
+    for family in FAMILIES {
         let checkpoint = TinyCheckpoint::new(family, TensorType::F32);
         for claim in checkpoint.spec.claims() {
             let name = claim.role.name();

@@ -15,6 +15,10 @@ use tempfile::NamedTempFile;
 
 use crate::LoadError;
 
+const FAMILIES: [&str; 10] = [
+    "gemma", "gemma2", "gemma3", "granite", "llama", "olmo2", "phi3", "qwen2", "qwen3", "smollm3",
+];
+
 /// A file of these bytes, deleted when dropped.
 fn file_of(bytes: &[u8]) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();

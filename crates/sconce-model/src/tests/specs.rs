@@ -3,11 +3,11 @@
 use candle_core::quantized::gguf_file::Value;
 use expect_test::expect;
 
-use super::{file_of, line};
+use super::{FAMILIES, file_of, line};
 use crate::tiny::{TinyCheckpoint, gguf_bytes};
 use crate::{
-    ArchSpec, Attention, BlockFormat, GgufFile, Head, LoadError, Mixer, Projections, RopePairing,
-    RopeStretch, TensorType, spec_for,
+    ArchSpec, Attention, BlockFormat, GgufFile, Head, LayerSpec, LoadError, Mask, Mixer, Positions,
+    Projections, Rope, RopePairing, RopeStretch, TensorType, spec_for,
 };
 
 fn tiny(family: &str) -> TinyCheckpoint {
@@ -25,6 +25,13 @@ fn attention(spec: &mut ArchSpec, change: impl Fn(&mut Attention)) {
     }
 }
 
+fn rope(attention: &mut Attention) -> &mut Rope {
+    match &mut attention.positions {
+        Positions::Rotary(rope) => rope,
+        Positions::Absent => panic!("nothing rotates here"),
+    }
+}
+
 /// The spec of a file is the one it was written from.
 fn check(checkpoint: &TinyCheckpoint) {
     assert_eq!(
@@ -35,15 +42,12 @@ fn check(checkpoint: &TinyCheckpoint) {
 
 #[test]
 fn a_family_is_read_as_it_was_written() {
-    for family in ["llama", "qwen2"] {
-        for weights in [
-            TensorType::F32,
-            TensorType::Blocks(BlockFormat::Q4_1),
-            TensorType::Blocks(BlockFormat::Q5_0),
+    for family in FAMILIES {
+        check(&tiny(family));
+        check(&TinyCheckpoint::new(
+            family,
             TensorType::Blocks(BlockFormat::Q6K),
-        ] {
-            check(&TinyCheckpoint::new(family, weights));
-        }
+        ));
     }
 }
 
@@ -58,23 +62,25 @@ fn every_difference_within_a_family_is_read() {
     });
     check(&biased);
     let mut stored = tiny("llama");
-    attention(&mut stored.spec, |it| it.rope.stretch = RopeStretch::Stored);
+    attention(&mut stored.spec, |it| {
+        rope(it).stretch = RopeStretch::Stored
+    });
     check(&stored);
     let mut linear = tiny("qwen2");
     attention(&mut linear.spec, |it| {
-        it.rope.stretch = RopeStretch::Linear { factor: 4.0 }
+        rope(it).stretch = RopeStretch::Linear { factor: 4.0 }
     });
     check(&linear);
     let mut partial = tiny("llama");
-    attention(&mut partial.spec, |it| it.rope.rotated_dims = 8);
+    attention(&mut partial.spec, |it| rope(it).rotated_dims = 8);
     check(&partial);
 }
 
 #[test]
 fn the_families_differ_in_pairing_and_biases() {
     let facts = |family| {
-        let Mixer::Attention(attention) = tiny(family).spec.layers.remove(0).mixer;
-        (attention.rope.pairing, attention.projections)
+        let Mixer::Attention(mut attention) = tiny(family).spec.layers.remove(0).mixer;
+        (rope(&mut attention).pairing, attention.projections)
     };
     assert_eq!(
         facts("llama"),
@@ -86,9 +92,10 @@ fn the_families_differ_in_pairing_and_biases() {
     );
 }
 
-/// What is said when `key` of a tiny file is `value`, or absent.
+/// What is said when `key` of a tiny file is `value`, or absent. The key begins with the family.
 fn outcome(key: &str, value: Option<Value>) -> String {
-    let checkpoint = tiny("llama");
+    let family = key.split('.').next().filter(|it| FAMILIES.contains(it));
+    let checkpoint = tiny(family.unwrap_or("llama"));
     let mut metadata = checkpoint.metadata();
     metadata.retain(|(name, _)| name != key);
     let name = format!("{key} = {value:?}");
@@ -189,10 +196,25 @@ fn what_is_not_computed_is_refused_by_name() {
         ),
         ("llama.expert_count", Some(Value::U32(8))),
         ("llama.expert_count", Some(Value::U32(0))),
+        ("qwen2.attention.sliding_window", Some(Value::U32(4096))),
+        ("gemma.attention.sliding_window", Some(Value::U32(0))),
         ("llama.attention.sliding_window", Some(Value::U32(4096))),
         (
+            "llama.attention.sliding_window_pattern",
+            Some(Value::U32(2)),
+        ),
+        ("qwen3.attn_logit_softcapping", Some(Value::F32(50.0))),
+        ("gemma2.attn_logit_softcapping", Some(Value::F32(-50.0))),
+        ("granite.embedding_scale", Some(Value::F32(12.0))),
+        ("phi3.residual_scale", Some(Value::F32(0.5))),
+        ("olmo2.attention.clamp_kqv", Some(Value::F32(8.0))),
+        (
             "llama.rope.scaling.type",
-            Some(Value::String("yarn".to_owned())),
+            Some(Value::String("su".to_owned())),
+        ),
+        (
+            "llama.rope.scaling.type",
+            Some(Value::String("longrope".to_owned())),
         ),
         (
             "llama.rope.scaling.type",
@@ -207,11 +229,20 @@ fn what_is_not_computed_is_refused_by_name() {
     ];
     expect![[r#"
         general.architecture = None: has no key general.architecture (a string); convert the model again with a current tool
-        general.architecture = Some(String("mamba")): is of the unknown family "mamba"; known are llama, qwen2: choose a model of those
+        general.architecture = Some(String("mamba")): is of the unknown family "mamba"; known are gemma, gemma2, gemma3, granite, llama, olmo2, phi3, qwen2, qwen3, smollm3: choose a model of those
         llama.expert_count = Some(U32(8)): key llama.expert_count is 8, which is not supported yet; choose a model without it
         llama.expert_count = Some(U32(0)): accepted
-        llama.attention.sliding_window = Some(U32(4096)): key llama.attention.sliding_window is 4096, which is not supported yet; choose a model without it
-        llama.rope.scaling.type = Some(String("yarn")): key llama.rope.scaling.type is "yarn", which is not supported yet; choose a model without it
+        qwen2.attention.sliding_window = Some(U32(4096)): key qwen2.attention.sliding_window is 4096, which is not supported yet; choose a model without it
+        gemma.attention.sliding_window = Some(U32(0)): accepted
+        llama.attention.sliding_window = Some(U32(4096)): accepted
+        llama.attention.sliding_window_pattern = Some(U32(2)): key llama.attention.sliding_window_pattern is 2, which is not supported yet; choose a model without it
+        qwen3.attn_logit_softcapping = Some(F32(50.0)): key qwen3.attn_logit_softcapping is 50, which is not supported yet; choose a model without it
+        gemma2.attn_logit_softcapping = Some(F32(-50.0)): key gemma2.attn_logit_softcapping is -50, which is not supported yet; choose a model without it
+        granite.embedding_scale = Some(F32(12.0)): accepted
+        phi3.residual_scale = Some(F32(0.5)): key phi3.residual_scale is 0.5, which is not supported yet; choose a model without it
+        olmo2.attention.clamp_kqv = Some(F32(8.0)): key olmo2.attention.clamp_kqv is 8, which is not supported yet; choose a model without it
+        llama.rope.scaling.type = Some(String("su")): key llama.rope.scaling.type is "su", which is not supported yet; choose a model without it
+        llama.rope.scaling.type = Some(String("longrope")): has no key llama.rope.scaling.original_context_length (an integer from 0 to 4294967295); convert the model again with a current tool
         llama.rope.scaling.type = Some(String("none")): accepted
         llama.rope.scaling.factor = Some(F32(-2.0)): key llama.rope.scaling.factor is -2, wanted a number above 0; convert the model again with a current tool
         llama.rope.scaling.factor = Some(U32(2)): key llama.rope.scaling.factor is the integer 2, wanted a finite floating-point number; convert the model again with a current tool
@@ -223,10 +254,95 @@ fn what_is_not_computed_is_refused_by_name() {
 }
 
 #[test]
+fn a_stretch_that_cannot_be_is_refused() {
+    let stretched = |kind: &str, factor: f32, context: Option<u32>| {
+        let mut extras = vec![
+            ("rope.scaling.type", Value::String(kind.to_owned())),
+            ("rope.scaling.factor", Value::F32(factor)),
+        ];
+        let context = context.map(Value::U32);
+        extras.extend(context.map(|it| ("rope.scaling.original_context_length", it)));
+        let mut checkpoint = tiny("qwen3");
+        checkpoint.extras = extras;
+        line(kind, read(&checkpoint.to_bytes().unwrap()))
+    };
+    let outcomes = [
+        stretched("yarn", 4.0, Some(256)),
+        stretched("yarn", 4.0, None),
+        stretched("yarn", 4.0, Some(0)),
+        stretched("yarn", f32::INFINITY, Some(256)),
+        stretched("yarn", -4.0, Some(256)),
+        stretched("longrope", 1.0, Some(256)),
+    ];
+    expect![[r#"
+        yarn: accepted
+        yarn: has no key qwen3.rope.scaling.original_context_length (an integer from 0 to 4294967295); convert the model again with a current tool
+        yarn: key qwen3.rope.scaling.original_context_length is 0, wanted an integer from 1 to 4294967295; convert the model again with a current tool
+        yarn: key qwen3.rope.scaling.factor is the f32 inf, wanted a finite floating-point number; convert the model again with a current tool
+        yarn: key qwen3.rope.scaling.factor is -4, wanted a number above 0; convert the model again with a current tool
+        longrope: has no tensor rope_factors_long.weight, wanted with shape [8]; the file is not whole: fetch it again or convert the model again
+    "#]].assert_eq(&outcomes.concat());
+}
+
+/// Which layers of the spec have a window.
+fn windows(spec: &ArchSpec) -> Vec<bool> {
+    let has_window = |layer: &LayerSpec| {
+        let Mixer::Attention(attention) = &layer.mixer;
+        attention.mask != Mask::Causal
+    };
+    spec.layers.iter().map(has_window).collect()
+}
+
+#[test]
+fn windows_are_where_the_family_or_the_file_puts_them() {
+    let window = ("attention.sliding_window", Value::U32(16));
+    let pattern = |value| ("attention.sliding_window_pattern", value);
+    let of = |family, extras| {
+        let checkpoint = TinyCheckpoint::with_extras(family, TensorType::F32, 7, extras);
+        check(&checkpoint);
+        windows(&checkpoint.spec)
+    };
+    let (yes, no) = (true, false);
+    assert_eq!(of("llama", vec![]), [no; 7]);
+    assert_eq!(of("llama", vec![window.clone()]), [yes; 7]);
+    assert_eq!(of("phi3", vec![window.clone()]), [yes; 7]);
+    assert_eq!(of("gemma2", vec![]), [yes, no, yes, no, yes, no, yes]);
+    assert_eq!(of("gemma3", vec![]), [no; 7]);
+    let five_of_six = [yes, yes, yes, yes, yes, no, yes];
+    assert_eq!(of("gemma3", vec![window.clone()]), five_of_six);
+    let three_of_four = [yes, yes, yes, no, yes, yes, yes];
+    assert_eq!(of("olmo2", vec![window.clone()]), three_of_four);
+    let every_third = vec![window.clone(), pattern(Value::U32(3))];
+    assert_eq!(of("gemma3", every_third), [yes, yes, no, yes, yes, no, yes]);
+    let listed = [no, yes, yes, no, no, yes, no];
+    let list = Value::Array(listed.map(Value::Bool).to_vec());
+    assert_eq!(of("gemma3", vec![window, pattern(list)]), listed);
+}
+
+#[test]
+fn the_largest_of_some_families_scale_scores_by_the_stream() {
+    let scale = |family, layers| {
+        let extras = vec![("attention.key_length", Value::U32(32))];
+        let spec = TinyCheckpoint::with_extras(family, TensorType::F32, layers, extras).spec;
+        let Mixer::Attention(attention) = &spec.layers[0].mixer;
+        attention.score_scale
+    };
+    let (by_head, by_stream) = (32_f32.sqrt().recip(), 16_f32.sqrt().recip());
+    assert_eq!(
+        [scale("gemma2", 42), scale("gemma2", 46)],
+        [by_head, by_stream]
+    );
+    assert_eq!(
+        [scale("gemma3", 48), scale("gemma3", 62)],
+        [by_head, by_stream]
+    );
+}
+
+#[test]
 fn stored_factors_beside_a_linear_stretch_are_refused() {
     let mut checkpoint = tiny("llama");
     attention(&mut checkpoint.spec, |it| {
-        it.rope.stretch = RopeStretch::Stored
+        rope(it).stretch = RopeStretch::Stored
     });
     let mut metadata = checkpoint.metadata();
     metadata.push(("llama.rope.scaling.factor".to_owned(), Value::F32(2.0)));

@@ -12,13 +12,11 @@ use std::path::Path;
 
 use candle_core::Result;
 use candle_core::quantized::gguf_file::Value;
-use sconce_domain::TokenCount;
 
-use crate::arch::{ArchSpec, FeedForward, Mixer, RopeStretch};
+use crate::arch::{ArchSpec, Attention, FeedForward, Mixer, Positions, RopeStretch};
 use crate::claims::{Claim, LayerPart, TensorRole};
 use crate::families::spec_of;
-use crate::gguf::TensorType;
-use crate::sizes::Sizes;
+use crate::gguf::{Metadata, TensorType};
 use lexicon::Lexicon;
 use randomness::Dice;
 pub use writer::{TinyTensor, gguf_bytes};
@@ -30,6 +28,8 @@ pub struct TinyCheckpoint {
     pub family: String,
     /// What the decoder is; its vocabulary must stay as it is.
     pub spec: ArchSpec,
+    /// Keys without the family's prefix, and values, that a file of the family has beside its sizes.
+    pub extras: Vec<(&'static str, Value)>,
     /// How the matrices are stored; norms and biases are always F32.
     pub weights: TensorType,
     /// Decides every weight.
@@ -44,29 +44,36 @@ impl TinyCheckpoint {
     /// If `family` is none of those that can be loaded.
     #[must_use]
     pub fn new(family: &str, weights: TensorType) -> Self {
+        Self::with_extras(family, weights, 2, Vec::new())
+    }
+
+    /// The same with so many layers and with keys that the family reads beside its sizes.
+    ///
+    /// # Panics
+    /// If `family` is none of those that can be loaded, or refuses a key.
+    #[must_use]
+    pub fn with_extras(
+        family: &str,
+        weights: TensorType,
+        layers: usize,
+        extras: Vec<(&'static str, Value)>,
+    ) -> Self {
         let hidden = weights.block_elements().max(64);
-        let sizes = Sizes {
-            hidden,
-            vocabulary: Lexicon::new().tokens.len(),
-            context: TokenCount(512),
-            layers: 2,
-            query_heads: 4,
-            kv_heads: 2,
-            head_dim: hidden / 4,
-            feed_forward: 2 * hidden,
-            norm_epsilon: 1e-5,
-            rope_base: 10_000.0,
-            rotated_dims: hidden / 4,
-            rope_stretch: RopeStretch::None,
-        };
-        match spec_of(family, &sizes, &|_| false) {
+        let mut entries = sizes(hidden, layers);
+        entries.extend(extras.clone());
+        let entries = entries
+            .into_iter()
+            .map(|(name, value)| (format!("{family}.{name}"), value));
+        let metadata = Metadata::of(Path::new("tiny.gguf"), entries);
+        match spec_of(family, &metadata, Lexicon::new().tokens.len(), &|_| false) {
             Ok(spec) => Self {
                 family: family.to_owned(),
                 spec,
+                extras,
                 weights,
                 seed: 1,
             },
-            Err(fault) => panic!("a tiny checkpoint {fault}"),
+            Err(error) => panic!("a tiny checkpoint is refused: {error}"),
         }
     }
 
@@ -84,22 +91,24 @@ impl TinyCheckpoint {
     #[must_use]
     pub fn metadata(&self) -> Vec<(String, Value)> {
         let mut entries = vec![("general.architecture".to_owned(), text(&self.family))];
-        let sizes = self
-            .sizes()
-            .map(|(name, value)| (format!("{}.{name}", self.family), value));
-        entries.extend(sizes);
-        entries.extend(self.stretch());
+        let is_extra = |name: &str| self.extras.iter().any(|(it, _)| *it == name);
+        let mut own = self.sizes();
+        own.retain(|(name, _)| !is_extra(name));
+        own.extend(self.extras.clone());
+        let own = own.into_iter();
+        entries.extend(own.map(|(name, value)| (format!("{}.{name}", self.family), value)));
         entries.extend(Lexicon::new().metadata());
         entries
     }
 
-    fn sizes(&self) -> [(&'static str, Value); 9] {
+    /// The sizes as the spec has them now.
+    fn sizes(&self) -> Vec<(&'static str, Value)> {
         let Mixer::Attention(attention) = &self.spec.layers[0].mixer;
         let FeedForward::Gated {
             hidden: feed_forward,
             ..
         } = self.spec.layers[0].feed_forward;
-        [
+        let mut entries = vec![
             ("block_count", number(self.spec.layers.len())),
             ("context_length", Value::U32(self.spec.context.0)),
             ("embedding_length", number(self.spec.hidden)),
@@ -111,17 +120,31 @@ impl TinyCheckpoint {
                 "attention.layer_norm_rms_epsilon",
                 Value::F32(self.spec.norm_epsilon),
             ),
-            ("rope.freq_base", Value::F32(attention.rope.base)),
-        ]
+        ];
+        entries.extend(self.rope());
+        entries
     }
 
-    fn stretch(&self) -> Vec<(String, Value)> {
-        let Mixer::Attention(attention) = &self.spec.layers[0].mixer;
-        let key = |name: &str| format!("{}.rope.{name}", self.family);
-        let mut entries = vec![(key("dimension_count"), number(attention.rope.rotated_dims))];
-        if let RopeStretch::Linear { factor } = attention.rope.stretch {
-            entries.push((key("scaling.type"), text("linear")));
-            entries.push((key("scaling.factor"), Value::F32(factor)));
+    /// The rope of the last layer that has one: where some layers have a window, the others' is stated.
+    fn rope(&self) -> Vec<(&'static str, Value)> {
+        let rotary = |attention: &Attention| match attention.positions {
+            Positions::Rotary(rope) => Some(rope),
+            Positions::Absent => None,
+        };
+        let mut attentions = self.spec.layers.iter().rev().map(|layer| {
+            let Mixer::Attention(attention) = &layer.mixer;
+            attention
+        });
+        let Some(rope) = attentions.find_map(rotary) else {
+            return Vec::new();
+        };
+        let mut entries = vec![
+            ("rope.freq_base", Value::F32(rope.base)),
+            ("rope.dimension_count", number(rope.rotated_dims)),
+        ];
+        if let RopeStretch::Linear { factor } = rope.stretch {
+            entries.push(("rope.scaling.type", text("linear")));
+            entries.push(("rope.scaling.factor", Value::F32(factor)));
         }
         entries
     }
@@ -154,6 +177,19 @@ impl TinyCheckpoint {
     }
 }
 
+/// The sizes that a checkpoint begins with.
+fn sizes(hidden: usize, layers: usize) -> Vec<(&'static str, Value)> {
+    vec![
+        ("block_count", number(layers)),
+        ("context_length", Value::U32(512)),
+        ("embedding_length", number(hidden)),
+        ("feed_forward_length", number(2 * hidden)),
+        ("attention.head_count", Value::U32(4)),
+        ("attention.head_count_kv", Value::U32(2)),
+        ("attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
+    ]
+}
+
 /// Weights of such a size that signals neither die nor grow from layer to layer, and that logits
 /// spread by about three: a greedy choice is then rarely a tie.
 fn weights(claim: &Claim, dice: &mut Dice) -> Vec<f32> {
@@ -162,8 +198,18 @@ fn weights(claim: &Claim, dice: &mut Dice) -> Vec<f32> {
         TensorRole::Embedding => (0.0, 0.4),
         TensorRole::Head => (0.0, 3.0 / columns.sqrt()),
         TensorRole::RopeFactors => (4.0, 1.5),
-        TensorRole::HeadNorm
-        | TensorRole::Layer(_, LayerPart::AttentionNorm | LayerPart::FeedForwardNorm) => (1.0, 0.1),
+        TensorRole::LongRopeFactors => (6.0, 2.0),
+        TensorRole::ShortRopeFactors => (1.5, 0.2),
+        TensorRole::HeadNorm => (1.0, 0.1),
+        TensorRole::Layer(
+            _,
+            LayerPart::AttentionNorm
+            | LayerPart::AttentionPostNorm
+            | LayerPart::FeedForwardNorm
+            | LayerPart::FeedForwardPostNorm
+            | LayerPart::QueryNorm
+            | LayerPart::KeyNorm,
+        ) => (1.0, 0.1),
         TensorRole::Layer(_, _) if claim.shape.len() == 1 => (0.0, 0.2),
         TensorRole::Layer(_, _) => (0.0, 1.5 / columns.sqrt()),
     };
