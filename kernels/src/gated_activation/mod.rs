@@ -86,7 +86,7 @@ fn silu_rows(gate_up: &[f32], hidden: usize, out: &mut [f32]) {
 
 #[inline(always)]
 fn gelu_rows(gate_up: &[f32], hidden: usize, out: &mut [f32]) {
-    const TWICE_ROOT_2_OVER_PI: f32 = 1.595_769_1;
+    const TWICE_ROOT_2_OVER_PI: f32 = 1.595_769;
     for (gate_up, out) in gate_up
         .chunks_exact(2 * hidden)
         .zip(out.chunks_exact_mut(hidden))

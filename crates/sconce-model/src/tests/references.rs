@@ -38,104 +38,94 @@ fn cases() -> Vec<Case> {
 
 /// One checkpoint for each thing that a family does in its own way.
 fn families() -> Vec<Case> {
-    let integer = Value::U32;
-    let number = Value::F32;
-    let text = |it: &str| Value::String(it.to_owned());
-    let yarn = || {
-        vec![
-            ("rope.scaling.type", text("yarn")),
-            ("rope.scaling.factor", number(4.0)),
-            ("rope.scaling.original_context_length", integer(128)),
-        ]
-    };
-    let window = ("attention.sliding_window", integer(16));
+    [plain_families(), stretches(), windows()].concat()
+}
+
+fn plain_families() -> Vec<Case> {
+    let scales = vec![
+        ("embedding_scale", Value::F32(6.0)),
+        ("residual_scale", Value::F32(0.4)),
+        ("attention.scale", Value::F32(0.1)),
+        ("logit_scale", Value::F32(2.0)),
+    ];
+    let untrained_rope = vec![
+        ("rope.scaling.finetuned", Value::Bool(false)),
+        ("logit_scale", Value::F32(2.0)),
+    ];
+    vec![
+        own_head(case("own-head", "qwen2", 2, vec![])),
+        case("normed-heads", "qwen3", 2, vec![]),
+        case("scales", "granite", 2, scales),
+        case("no-rope", "granite", 2, untrained_rope),
+        own_head(case("post-norms", "olmo2", 2, vec![])),
+        case("gelu", "gemma", 2, vec![]),
+        case("layers-without-positions", "smollm3", 5, vec![]),
+    ]
+}
+
+fn yarn() -> Vec<(&'static str, Value)> {
+    vec![
+        ("rope.scaling.type", Value::String("yarn".to_owned())),
+        ("rope.scaling.factor", Value::F32(4.0)),
+        ("rope.scaling.original_context_length", Value::U32(128)),
+    ]
+}
+
+fn stretches() -> Vec<Case> {
     let stretched = |mut case: Case, stretch| {
         change_ropes(&mut case.checkpoint.spec, &|it| it.stretch = stretch);
         case
     };
-    let original = |tokens| ("rope.scaling.original_context_length", integer(tokens));
-    let long = |tokens| RopeStretch::Long {
-        original_context: TokenCount(tokens),
+    let magnified = ("rope.scaling.attn_factor", Value::F32(1.25));
+    let long = |name: &str, tokens: u32| {
+        let original = ("rope.scaling.original_context_length", Value::U32(tokens));
+        let stretch = RopeStretch::Long {
+            original_context: TokenCount(tokens),
+        };
+        stretched(
+            case(name, "phi3", 2, vec![original, magnified.clone()]),
+            stretch,
+        )
     };
-    let magnified = ("rope.scaling.attn_factor", number(1.25));
-    let own_head = |mut case: Case| {
-        case.checkpoint.spec.head = Head::Own;
-        case
-    };
+    let partial = ("rope.dimension_count", Value::U32(8));
     vec![
-        own_head(case("own-head", "qwen2", 2, vec![])),
         stretched(case("stored", "llama", 2, vec![]), RopeStretch::Stored),
         stretched(
             case("linear", "llama", 2, vec![]),
             RopeStretch::Linear { factor: 4.0 },
         ),
         case("yarn", "qwen2", 2, yarn()),
-        case("normed-heads", "qwen3", 2, vec![]),
-        case(
-            "scales",
-            "granite",
-            2,
-            vec![
-                ("embedding_scale", number(6.0)),
-                ("residual_scale", number(0.4)),
-                ("attention.scale", number(0.1)),
-                ("logit_scale", number(2.0)),
-            ],
-        ),
-        case(
-            "no-rope",
-            "granite",
-            2,
-            vec![
-                ("rope.scaling.finetuned", Value::Bool(false)),
-                ("logit_scale", number(2.0)),
-            ],
-        ),
-        own_head(case("post-norms", "olmo2", 2, vec![])),
-        own_head(case(
-            "post-norms-windows-yarn",
-            "olmo2",
-            5,
-            [yarn(), vec![window.clone()]].concat(),
-        )),
-        case("gelu", "gemma", 2, vec![]),
-        case(
-            "caps-windows",
-            "gemma2",
-            3,
-            vec![
-                window.clone(),
-                ("attn_logit_softcapping", number(2.0)),
-                ("final_logit_softcapping", number(4.0)),
-            ],
-        ),
-        case(
-            "windows-two-ropes",
-            "gemma3",
-            7,
-            vec![
-                window,
-                ("rope.freq_base", number(1_000_000.0)),
-                ("rope.scaling.type", text("linear")),
-                ("rope.scaling.factor", number(8.0)),
-            ],
-        ),
-        case(
-            "fused-partial",
-            "phi3",
-            2,
-            vec![("rope.dimension_count", integer(8)), magnified.clone()],
-        ),
-        stretched(
-            case("long", "phi3", 2, vec![original(32), magnified.clone()]),
-            long(32),
-        ),
-        stretched(
-            case("short", "phi3", 2, vec![original(300), magnified]),
-            long(300),
-        ),
-        case("layers-without-positions", "smollm3", 5, vec![]),
+        case("fused-partial", "phi3", 2, vec![partial, magnified.clone()]),
+        // llama.cpp is asked with room for 256 positions; here is room for 64.
+        long("long", 32),
+        long("short", 300),
     ]
+}
+
+fn windows() -> Vec<Case> {
+    let window = ("attention.sliding_window", Value::U32(16));
+    let caps = vec![
+        window.clone(),
+        ("attn_logit_softcapping", Value::F32(2.0)),
+        ("final_logit_softcapping", Value::F32(4.0)),
+    ];
+    let two_ropes = vec![
+        window.clone(),
+        ("rope.freq_base", Value::F32(1_000_000.0)),
+        ("rope.scaling.type", Value::String("linear".to_owned())),
+        ("rope.scaling.factor", Value::F32(8.0)),
+    ];
+    let stretched = [yarn(), vec![window]].concat();
+    vec![
+        own_head(case("post-norms-windows-yarn", "olmo2", 5, stretched)),
+        case("caps-windows", "gemma2", 3, caps),
+        case("windows-two-ropes", "gemma3", 7, two_ropes),
+    ]
+}
+
+fn own_head(mut case: Case) -> Case {
+    case.checkpoint.spec.head = Head::Own;
+    case
 }
 
 fn case(name: &str, family: &str, layers: usize, extras: Vec<(&'static str, Value)>) -> Case {

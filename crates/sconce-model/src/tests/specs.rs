@@ -196,18 +196,6 @@ fn what_is_not_computed_is_refused_by_name() {
         ),
         ("llama.expert_count", Some(Value::U32(8))),
         ("llama.expert_count", Some(Value::U32(0))),
-        ("qwen2.attention.sliding_window", Some(Value::U32(4096))),
-        ("gemma.attention.sliding_window", Some(Value::U32(0))),
-        ("llama.attention.sliding_window", Some(Value::U32(4096))),
-        (
-            "llama.attention.sliding_window_pattern",
-            Some(Value::U32(2)),
-        ),
-        ("qwen3.attn_logit_softcapping", Some(Value::F32(50.0))),
-        ("gemma2.attn_logit_softcapping", Some(Value::F32(-50.0))),
-        ("granite.embedding_scale", Some(Value::F32(12.0))),
-        ("phi3.residual_scale", Some(Value::F32(0.5))),
-        ("olmo2.attention.clamp_kqv", Some(Value::F32(8.0))),
         (
             "llama.rope.scaling.type",
             Some(Value::String("su".to_owned())),
@@ -232,15 +220,6 @@ fn what_is_not_computed_is_refused_by_name() {
         general.architecture = Some(String("mamba")): is of the unknown family "mamba"; known are gemma, gemma2, gemma3, granite, llama, olmo2, phi3, qwen2, qwen3, smollm3: choose a model of those
         llama.expert_count = Some(U32(8)): key llama.expert_count is 8, which is not supported yet; choose a model without it
         llama.expert_count = Some(U32(0)): accepted
-        qwen2.attention.sliding_window = Some(U32(4096)): key qwen2.attention.sliding_window is 4096, which is not supported yet; choose a model without it
-        gemma.attention.sliding_window = Some(U32(0)): accepted
-        llama.attention.sliding_window = Some(U32(4096)): accepted
-        llama.attention.sliding_window_pattern = Some(U32(2)): key llama.attention.sliding_window_pattern is 2, which is not supported yet; choose a model without it
-        qwen3.attn_logit_softcapping = Some(F32(50.0)): key qwen3.attn_logit_softcapping is 50, which is not supported yet; choose a model without it
-        gemma2.attn_logit_softcapping = Some(F32(-50.0)): key gemma2.attn_logit_softcapping is -50, which is not supported yet; choose a model without it
-        granite.embedding_scale = Some(F32(12.0)): accepted
-        phi3.residual_scale = Some(F32(0.5)): key phi3.residual_scale is 0.5, which is not supported yet; choose a model without it
-        olmo2.attention.clamp_kqv = Some(F32(8.0)): key olmo2.attention.clamp_kqv is 8, which is not supported yet; choose a model without it
         llama.rope.scaling.type = Some(String("su")): key llama.rope.scaling.type is "su", which is not supported yet; choose a model without it
         llama.rope.scaling.type = Some(String("longrope")): has no key llama.rope.scaling.original_context_length (an integer from 0 to 4294967295); convert the model again with a current tool
         llama.rope.scaling.type = Some(String("none")): accepted
@@ -250,6 +229,35 @@ fn what_is_not_computed_is_refused_by_name() {
         llama.final_logit_softcapping = Some(F32(30.0)): key llama.final_logit_softcapping is 30, which is not supported yet; choose a model without it
         llama.logit_scale = Some(F32(0.5)): key llama.logit_scale is 0.5, which is not supported yet; choose a model without it
         llama.attention.causal = Some(Bool(false)): key llama.attention.causal is false, which is not supported yet; choose a model without it
+    "#]].assert_eq(&outcomes(cases));
+}
+
+#[test]
+fn what_another_family_honours_is_refused_by_name() {
+    let cases = [
+        ("qwen2.attention.sliding_window", Some(Value::U32(4096))),
+        ("gemma.attention.sliding_window", Some(Value::U32(0))),
+        ("llama.attention.sliding_window", Some(Value::U32(4096))),
+        (
+            "llama.attention.sliding_window_pattern",
+            Some(Value::U32(2)),
+        ),
+        ("qwen3.attn_logit_softcapping", Some(Value::F32(50.0))),
+        ("gemma2.attn_logit_softcapping", Some(Value::F32(-50.0))),
+        ("granite.embedding_scale", Some(Value::F32(12.0))),
+        ("phi3.residual_scale", Some(Value::F32(0.5))),
+        ("olmo2.attention.clamp_kqv", Some(Value::F32(8.0))),
+    ];
+    expect![[r#"
+        qwen2.attention.sliding_window = Some(U32(4096)): key qwen2.attention.sliding_window is 4096, which is not supported yet; choose a model without it
+        gemma.attention.sliding_window = Some(U32(0)): accepted
+        llama.attention.sliding_window = Some(U32(4096)): accepted
+        llama.attention.sliding_window_pattern = Some(U32(2)): key llama.attention.sliding_window_pattern is 2, which is not supported yet; choose a model without it
+        qwen3.attn_logit_softcapping = Some(F32(50.0)): key qwen3.attn_logit_softcapping is 50, which is not supported yet; choose a model without it
+        gemma2.attn_logit_softcapping = Some(F32(-50.0)): key gemma2.attn_logit_softcapping is -50, which is not supported yet; choose a model without it
+        granite.embedding_scale = Some(F32(12.0)): accepted
+        phi3.residual_scale = Some(F32(0.5)): key phi3.residual_scale is 0.5, which is not supported yet; choose a model without it
+        olmo2.attention.clamp_kqv = Some(F32(8.0)): key olmo2.attention.clamp_kqv is 8, which is not supported yet; choose a model without it
     "#]].assert_eq(&outcomes(cases));
 }
 
