@@ -4,7 +4,7 @@ pub mod reference;
 
 use crate::isa::for_each_isa;
 use crate::lanes::exp;
-use crate::{DisjointSlice, Isa, Pool};
+use crate::{Isa, Pool};
 
 /// Combines gate and up projections that stand side by side.
 ///
@@ -59,15 +59,9 @@ fn for_parts(
         out.len().is_multiple_of(hidden),
         "the output is not rows of hidden"
     );
-    let out = DisjointSlice::new(out);
-    let rows = gate_up.len() / (2 * hidden);
-    let rows_per_task = rows.div_ceil(pool.threads()).max(2);
-    pool.run(rows.div_ceil(rows_per_task), &|task| {
-        let first = task * rows_per_task;
-        let count = rows_per_task.min(rows - first);
-        // SAFETY: tasks have different rows.
-        let out = unsafe { out.part(first * hidden, count * hidden) };
-        combine(&gate_up[2 * first * hidden..][..2 * count * hidden], out);
+    let rows = pool.part_length(out.len() / hidden, 2);
+    pool.run_parts(out, rows * hidden, &|first, out| {
+        combine(&gate_up[2 * first..][..2 * out.len()], out);
     });
 }
 

@@ -2,18 +2,25 @@
 //!
 //! *Why our own.* A step has about 150 short loops a token on a small model; a general pool spends
 //! several microseconds on waking and joining for each, which is a fifth of such a step.
+//!
+//! A loop waits for the tasks that workers have begun, never for a worker that has not come: on a
+//! busy machine a worker may be off its processor for milliseconds, while the caller does the work.
 
 mod disjoint;
+mod gate;
 
+use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 pub use disjoint::DisjointSlice;
+use gate::{Gate, Seen};
 
-/// How often a waiting thread looks again before it sleeps: some tens of microseconds.
-const SPINS: u32 = 4_000;
+/// Parts for each thread of a loop over parts: enough to share evenly on a machine that does other
+/// things as well, few enough to make taking one cheap.
+const PARTS_PER_THREAD: usize = 4;
 
 /// Threads that run the tasks of one loop together. The caller's thread is one of them.
 #[derive(Debug)]
@@ -29,33 +36,29 @@ struct Job {
     tasks: usize,
 }
 
-// SAFETY: `run` does not return before every worker has let go of the body, and the body is `Sync`.
-unsafe impl Send for Job {}
-
 #[derive(Debug)]
 struct Shared {
-    /// Counts the loops begun; a worker that sees it change joins in.
-    epoch: AtomicUsize,
+    gate: Gate,
     next_task: AtomicUsize,
-    workers_busy: AtomicUsize,
     panicked: AtomicBool,
-    stopping: AtomicBool,
-    job: Mutex<Option<Job>>,
-    wake: Condvar,
+    /// Written by the caller while the gate is shut and nobody inside, read by workers inside.
+    job: UnsafeCell<Option<Job>>,
 }
+
+// SAFETY: the gate orders the accesses to `job` (see there), and a job's body is `Sync`.
+unsafe impl Sync for Shared {}
+// SAFETY: as above; a job is only a pointer until a worker that is inside calls it.
+unsafe impl Send for Shared {}
 
 impl Pool {
     /// A pool of `threads` threads, at least one, the caller's included.
     #[must_use]
     pub fn new(threads: usize) -> Self {
         let shared = Arc::new(Shared {
-            epoch: AtomicUsize::new(0),
+            gate: Gate::default(),
             next_task: AtomicUsize::new(0),
-            workers_busy: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
-            stopping: AtomicBool::new(false),
-            job: Mutex::new(None),
-            wake: Condvar::new(),
+            job: UnsafeCell::new(None),
         });
         let spawn = |index: usize| {
             let shared = Arc::clone(&shared);
@@ -74,6 +77,16 @@ impl Pool {
         self.workers.len() + 1
     }
 
+    /// How many of `items` a part should have, at least `least`, so that the threads share them
+    /// evenly.
+    #[must_use]
+    pub fn part_length(&self, items: usize, least: usize) -> usize {
+        items
+            .div_ceil(self.threads() * PARTS_PER_THREAD)
+            .max(least)
+            .max(1)
+    }
+
     /// Runs `body` once for each number below `tasks` and returns when all have ended.
     ///
     /// # Panics
@@ -83,9 +96,20 @@ impl Pool {
             (0..tasks).for_each(body);
             return;
         }
-        self.begin(tasks, body);
+        // SAFETY: only the lifetime changes. The gate is shut again, with nobody left inside, before
+        // this function returns or unwinds.
+        let lasting: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(body) };
+        // SAFETY: the gate is shut and nobody inside, since the last loop ended so.
+        unsafe {
+            *self.shared.job.get() = Some(Job {
+                body: lasting,
+                tasks,
+            })
+        };
+        self.shared.next_task.store(0, Ordering::Relaxed);
+        self.shared.gate.open();
         let own = catch_unwind(AssertUnwindSafe(|| self.shared.take_tasks(tasks, body)));
-        self.wait_for_workers();
+        self.shared.gate.shut();
         let worker_panicked = self.shared.panicked.swap(false, Ordering::Relaxed);
         if let Err(panic) = own {
             std::panic::resume_unwind(panic);
@@ -96,40 +120,32 @@ impl Pool {
         );
     }
 
-    fn begin(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {
-        // SAFETY: only the lifetime changes. `run` waits for every worker before the body ends.
-        let body: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(body) };
-        self.shared.next_task.store(0, Ordering::Relaxed);
-        self.shared
-            .workers_busy
-            .store(self.workers.len(), Ordering::Relaxed);
-        let mut job = self.shared.lock_job();
-        *job = Some(Job { body, tasks });
-        self.shared.epoch.fetch_add(1, Ordering::Release);
-        drop(job);
-        self.shared.wake.notify_all();
-    }
-
-    fn wait_for_workers(&self) {
-        let mut spins = 0;
-        while self.shared.workers_busy.load(Ordering::Acquire) > 0 {
-            spins += 1;
-            if spins < SPINS {
-                std::hint::spin_loop();
-            } else {
-                std::thread::yield_now();
-            }
-        }
+    /// Cuts `items` into parts of `length`, the last one perhaps shorter, and runs `body` once for
+    /// each with the index of the part's first item.
+    ///
+    /// # Panics
+    /// If a task panicked or `length` is zero.
+    pub fn run_parts<T: Send>(
+        &mut self,
+        items: &mut [T],
+        length: usize,
+        body: &(dyn Fn(usize, &mut [T]) + Sync),
+    ) {
+        let count = items.len();
+        let items = DisjointSlice::new(items);
+        self.run(count.div_ceil(length), &|part| {
+            let first = part * length;
+            // SAFETY: tasks have different parts.
+            body(first, unsafe {
+                items.part(first, length.min(count - first))
+            });
+        });
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::Relaxed);
-        let job = self.shared.lock_job();
-        self.shared.epoch.fetch_add(1, Ordering::Release);
-        drop(job);
-        self.shared.wake.notify_all();
+        self.shared.gate.lock();
         for worker in self.workers.drain(..) {
             // A worker catches its tasks' panics, so joining it cannot fail for a reason of ours.
             let _ = worker.join();
@@ -138,10 +154,6 @@ impl Drop for Pool {
 }
 
 impl Shared {
-    fn lock_job(&self) -> MutexGuard<'_, Option<Job>> {
-        self.job.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn take_tasks(&self, tasks: usize, body: &(dyn Fn(usize) + Sync)) {
         loop {
             let task = self.next_task.fetch_add(1, Ordering::Relaxed);
@@ -153,41 +165,18 @@ impl Shared {
     }
 
     fn work(&self) {
-        let mut seen = 0;
-        loop {
-            seen = self.wait_for_change(seen);
-            if self.stopping.load(Ordering::Relaxed) {
-                return;
-            }
-            let job = *self.lock_job();
-            if let Some(job) = job {
-                // SAFETY: the caller waits in `run` until this worker is no longer busy.
+        let mut seen = Seen::default();
+        while self.gate.enter(&mut seen) {
+            // SAFETY: this worker is inside.
+            if let Some(job) = unsafe { *self.job.get() } {
+                // SAFETY: the caller waits in `run` until this worker has left.
                 let body = unsafe { &*job.body };
                 let outcome = catch_unwind(AssertUnwindSafe(|| self.take_tasks(job.tasks, body)));
                 if outcome.is_err() {
                     self.panicked.store(true, Ordering::Relaxed);
                 }
-                self.workers_busy.fetch_sub(1, Ordering::Release);
             }
-        }
-    }
-
-    /// Spins, then sleeps, until a loop after `seen` has begun.
-    fn wait_for_change(&self, seen: usize) -> usize {
-        for _ in 0..SPINS {
-            let epoch = self.epoch.load(Ordering::Acquire);
-            if epoch != seen {
-                return epoch;
-            }
-            std::hint::spin_loop();
-        }
-        let mut job = self.lock_job();
-        loop {
-            let epoch = self.epoch.load(Ordering::Acquire);
-            if epoch != seen {
-                return epoch;
-            }
-            job = self.wake.wait(job).unwrap_or_else(PoisonError::into_inner);
+            self.gate.leave();
         }
     }
 }
@@ -209,6 +198,23 @@ mod tests {
                 counts.iter().all(|it| it.load(Ordering::Relaxed) == 1),
                 "round {round}"
             );
+        }
+    }
+
+    #[test]
+    fn every_part_is_run_with_its_own_items() {
+        let mut pool = Pool::new(3);
+        for count in 0..40 {
+            for length in [1, 3, 7, 64] {
+                let mut items = vec![0; count];
+                pool.run_parts(&mut items, length, &|first, part| {
+                    assert!(first % length == 0 && part.len() <= length);
+                    for (offset, item) in part.iter_mut().enumerate() {
+                        *item += first + offset + 1;
+                    }
+                });
+                assert_eq!(items, (1..=count).collect::<Vec<_>>());
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::GROUP;
 use super::coding::Coded;
-use crate::{DisjointSlice, Isa, Pool};
+use crate::{Isa, Pool};
 
 /// Adding it leaves the nearest integer in the low bits of the mantissa, without a call or a branch.
 pub(super) const ROUNDING: f32 = 12_582_912.0;
@@ -99,14 +99,9 @@ impl QuantizedRows {
         (self.rows, self.k) = (x.len() / k, k);
         self.groups.resize(x.len() / GROUP, EMPTY);
         let groups_per_row = k / GROUP;
-        let groups = DisjointSlice::new(&mut self.groups);
-        let rows_per_task = self.rows.div_ceil(pool.threads()).max(4);
-        pool.run(self.rows.div_ceil(rows_per_task), &|task| {
-            let first = task * rows_per_task;
-            let count = rows_per_task.min(self.rows - first);
-            // SAFETY: tasks have different rows.
-            let groups = unsafe { groups.part(first * groups_per_row, count * groups_per_row) };
-            quantize_groups(isa, &x[first * k..(first + count) * k], groups);
+        let length = pool.part_length(self.rows, 4) * groups_per_row;
+        pool.run_parts(&mut self.groups, length, &|first, groups| {
+            quantize_groups(isa, &x[first * GROUP..][..groups.len() * GROUP], groups);
         });
     }
 }
