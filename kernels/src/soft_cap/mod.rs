@@ -4,7 +4,7 @@ pub mod reference;
 
 use crate::isa::for_each_isa;
 use crate::lanes::tanh;
-use crate::{DisjointSlice, Isa, Pool};
+use crate::{Isa, Pool};
 
 /// Values that a task takes together.
 const VALUES_PER_TASK: usize = 4096;
@@ -14,12 +14,7 @@ const VALUES_PER_TASK: usize = 4096;
 /// Reads and writes each value once. Source: Bello et al. 2016, "Neural Combinatorial Optimization
 /// with Reinforcement Learning", appendix A.1.
 pub fn soft_cap(isa: Isa, pool: &mut Pool, cap: f32, values: &mut [f32]) {
-    let length = values.len();
-    let values = DisjointSlice::new(values);
-    pool.run(length.div_ceil(VALUES_PER_TASK), &|task| {
-        let first = task * VALUES_PER_TASK;
-        // SAFETY: tasks have different values.
-        let part = unsafe { values.part(first, VALUES_PER_TASK.min(length - first)) };
+    pool.run_parts(values, VALUES_PER_TASK, &|_, part| {
         for_each_isa!(isa, cap_values(cap: f32 = cap, values: &mut [f32] = part));
     });
 }
