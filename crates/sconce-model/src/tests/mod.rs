@@ -3,6 +3,7 @@
 mod claims;
 mod draft;
 mod hostile_files;
+mod invariance;
 mod mapping;
 mod mutated_files;
 mod references;

@@ -24,9 +24,9 @@ const TOKEN_STRIDE: usize = 8;
 
 /// A checkpoint with a name, and how far a log-probability may be from llama.cpp's on average.
 #[derive(Clone)]
-struct Case {
-    name: String,
-    checkpoint: TinyCheckpoint,
+pub(super) struct Case {
+    pub(super) name: String,
+    pub(super) checkpoint: TinyCheckpoint,
     mean_error_max: f64,
 }
 
@@ -37,7 +37,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// One checkpoint for each thing that a family does in its own way.
-fn families() -> Vec<Case> {
+pub(super) fn families() -> Vec<Case> {
     [plain_families(), stretches(), windows()].concat()
 }
 
@@ -161,7 +161,7 @@ fn stored_as(kind: TensorType) -> Case {
     }
 }
 
-fn prompt() -> Vec<TokenId> {
+pub(super) fn prompt() -> Vec<TokenId> {
     let token = |index: usize| TokenId((index * 37 % 251 + 4) as u32);
     (0..LENGTH).map(token).collect()
 }

@@ -1,0 +1,74 @@
+//! A row's bits are its own: neither chunks nor company nor threads nor instruction sets change them,
+//! in any family.
+
+use sconce_domain::TokenId;
+
+use super::file_of;
+use super::references::{families, prompt};
+use crate::tiny::TinyCheckpoint;
+use crate::{Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, Isa, LogitRows, spec_for};
+
+fn decoder(checkpoint: &TinyCheckpoint, threads: usize, isa: Isa) -> Decoder {
+    let file = file_of(&checkpoint.to_bytes().unwrap());
+    let gguf = GgufFile::open(file.path()).unwrap();
+    let settings = DecoderSettings {
+        threads,
+        isa,
+        kv_blocks: 8,
+    };
+    let spec = spec_for(&gguf).unwrap();
+    Decoder::load(&gguf, spec, settings, &mut |_| ()).unwrap()
+}
+
+fn bits(logits: &[f32]) -> Vec<u32> {
+    logits.iter().map(|it| it.to_bits()).collect()
+}
+
+/// The logits of the whole prompt in one chunk.
+fn whole(decoder: &mut Decoder, tokens: &[TokenId]) -> Vec<u32> {
+    let chunk = BatchChunk {
+        tokens,
+        start: 0,
+        blocks: &[5, 1, 6],
+        logits: LogitRows::All,
+    };
+    bits(decoder.forward(&Batch::new(&[chunk])))
+}
+
+/// The same in chunks of `length`, each beside one of another sequence.
+fn in_company(decoder: &mut Decoder, tokens: &[TokenId], length: usize) -> Vec<u32> {
+    let other: Vec<TokenId> = tokens.iter().rev().copied().collect();
+    let mut found = Vec::new();
+    for start in (0..tokens.len()).step_by(length) {
+        let end = tokens.len().min(start + length);
+        let chunk = |tokens, blocks, logits| BatchChunk {
+            tokens,
+            start,
+            blocks,
+            logits,
+        };
+        let chunks = [
+            chunk(&other[start..end], &[0, 7, 2], LogitRows::None),
+            chunk(&tokens[start..end], &[3, 4, 5], LogitRows::All),
+        ];
+        found.extend(bits(decoder.forward(&Batch::new(&chunks))));
+    }
+    found
+}
+
+#[test]
+fn every_family_gives_each_row_its_own_bits() {
+    let tokens = prompt();
+    for case in families() {
+        let mut decoder_alone = decoder(&case.checkpoint, 1, Isa::Portable);
+        let alone = whole(&mut decoder_alone, &tokens);
+        for isa in Isa::available() {
+            let mut decoder = decoder(&case.checkpoint, 2, isa);
+            assert_eq!(whole(&mut decoder, &tokens), alone, "{} {isa:?}", case.name);
+            for length in [1, 7, 17] {
+                let found = in_company(&mut decoder, &tokens, length);
+                assert_eq!(found, alone, "{} {isa:?} by {length}", case.name);
+            }
+        }
+    }
+}
