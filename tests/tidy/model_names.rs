@@ -46,6 +46,7 @@ pub(crate) const EXCEPTIONS: &[Exception] = &[
             "deepseek",
             "falcon",
             "llama",
+            "olmo",
             "phi",
             "qwen",
             "smollm",

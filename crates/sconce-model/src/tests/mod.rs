@@ -9,6 +9,7 @@ mod mutated_files;
 mod references;
 mod specs;
 mod vocabularies;
+mod word_cuts;
 
 use std::io::Write;
 

@@ -21,6 +21,17 @@ const QWEN2: &str = concat!(
     r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|[^\r\n\p{L}\p{N}]?\p{L}+|",
     r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+",
 );
+/// Words end where a capital follows a small letter. Letters outside ASCII count as both.
+const CASED: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{L}--[a-z]]*[\p{L}--[A-Z]]+|[^\r\n\p{L}\p{N}]?[\p{L}--[a-z]]+[\p{L}--[A-Z]]*|",
+    r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+",
+);
+/// The same, with what an apostrophe cuts off in English, and with up to three digits.
+const CASED_ENGLISH: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{L}--[a-z]]*[\p{L}--[A-Z]]+('[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|",
+    r"[^\r\n\p{L}\p{N}]?[\p{L}--[a-z]]+[\p{L}--[A-Z]]*('[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])?|",
+    r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+",
+);
 const DIGIT: &str = r"\p{N}";
 const THREE_DIGITS: &str = r"[0-9][0-9][0-9]";
 
@@ -65,7 +76,7 @@ const RECIPES: &[Recipe] = &[
         adds_bos: false,
     },
     Recipe {
-        names: &["gpt-2", "phi-2"],
+        names: &["gpt-2", "phi-2", "olmo"],
         patterns: &[(GPT2, Spaces::LastWithWord)],
         whole_words: WholeWords::Merged,
         adds_bos: false,
@@ -81,6 +92,24 @@ const RECIPES: &[Recipe] = &[
         patterns: &[(LLAMA3, Spaces::LastWithWordExceptLineBreaks)],
         whole_words: WholeWords::Taken,
         adds_bos: true,
+    },
+    Recipe {
+        names: &["dbrx", "smaug-bpe"],
+        patterns: &[(LLAMA3, Spaces::LastWithWordExceptLineBreaks)],
+        whole_words: WholeWords::Merged,
+        adds_bos: false,
+    },
+    Recipe {
+        names: &["tekken"],
+        patterns: &[(CASED, Spaces::LastWithWordExceptLineBreaks)],
+        whole_words: WholeWords::Taken,
+        adds_bos: true,
+    },
+    Recipe {
+        names: &["gpt-4o"],
+        patterns: &[(CASED_ENGLISH, Spaces::LastWithWordExceptLineBreaks)],
+        whole_words: WholeWords::Merged,
+        adds_bos: false,
     },
     Recipe {
         names: &["qwen2", "deepseek-r1-qwen"],
