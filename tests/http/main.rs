@@ -16,3 +16,4 @@ mod lifecycle;
 mod openai_client;
 mod server;
 mod stream;
+mod structured;

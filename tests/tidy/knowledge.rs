@@ -11,18 +11,27 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("axum", &["sconce-http"]),
     ("candle", &["sconce-model", "sconce-kernels"]),
     ("clap", &["sconce"]),
+    ("derivre", &["sconce-grammar"]),
     ("hf", &["sconce-catalog"]),
     ("hyper", &["sconce-http"]),
+    ("llguidance", &["sconce-grammar"]),
     ("minijinja", &["sconce-text"]),
     (
         "serde",
-        &["sconce-text", "sconce-catalog", "sconce-http", "sconce"],
+        &[
+            "sconce-text",
+            "sconce-catalog",
+            "sconce-grammar",
+            "sconce-http",
+            "sconce",
+        ],
     ),
     ("tokenizers", &["sconce-text"]),
     (
         "tokio",
         &["sconce-catalog", "sconce-pipeline", "sconce-http", "sconce"],
     ),
+    ("toktrie", &["sconce-grammar"]),
     ("tower", &["sconce-http"]),
 ];
 

@@ -16,7 +16,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
     ],
     &["sconce-scheduler"],
     &["sconce-engine"],
-    &["sconce-pipeline", "sconce-model"],
+    &["sconce-pipeline", "sconce-model", "sconce-grammar"],
     &["sconce-http"],
     &["sconce"],
     &["sconce-tests", "sconce-benches"],

@@ -29,7 +29,8 @@ pub(crate) enum HttpError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error(
-        "the device failed while it computed the answer; what came so far is not a whole answer"
+        "the device, or what holds the answer to its form, failed midway; what came so far is not a \
+         whole answer"
     )]
     AnswerFailed,
     #[error("the server hit a fault of its own while it served this request")]
@@ -111,7 +112,9 @@ impl HttpError {
     fn retry_after_s(&self) -> Option<u32> {
         match self {
             Self::Refused(
-                Refusal::Loading { retry_after_s } | Refusal::Busy { retry_after_s, .. },
+                Refusal::Loading { retry_after_s }
+                | Refusal::Busy { retry_after_s, .. }
+                | Refusal::CompilersBusy { retry_after_s },
             ) => Some(*retry_after_s),
             // Another instance may take it at once.
             Self::Refused(Refusal::Draining) => Some(1),
@@ -134,7 +137,7 @@ impl HttpError {
 fn refusal_status(refusal: &Refusal) -> StatusCode {
     match refusal {
         Refusal::Loading { .. } | Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
-        Refusal::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+        Refusal::Busy { .. } | Refusal::CompilersBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::UnknownModel { .. } => StatusCode::NOT_FOUND,
         Refusal::EngineStopped { .. } | Refusal::PreparationFailed { .. } => {
             StatusCode::INTERNAL_SERVER_ERROR
@@ -146,7 +149,9 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::NoChatTemplate { .. }
         | Refusal::Template { .. }
         | Refusal::Tokenizer { .. }
-        | Refusal::StopString { .. } => StatusCode::BAD_REQUEST,
+        | Refusal::StopString { .. }
+        | Refusal::Grammar { .. }
+        | Refusal::GrammarTooSlow { .. } => StatusCode::BAD_REQUEST,
     }
 }
 
@@ -165,7 +170,9 @@ fn refusal_param(refusal: &Refusal) -> Option<&'static str> {
         Refusal::TooManyAnswers { .. } => Some("n"),
         Refusal::NoChatTemplate { .. } | Refusal::Template { .. } => Some("messages"),
         Refusal::EmptyPrompt => Some("prompt"),
-        Refusal::UnknownToken { field, .. } => Some(field),
+        Refusal::UnknownToken { field, .. }
+        | Refusal::Grammar { field, .. }
+        | Refusal::GrammarTooSlow { field, .. } => Some(field),
         Refusal::StopString { .. } => Some("stop"),
         _ => None,
     }

@@ -185,6 +185,7 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
         prompts,
         options,
         stop,
+        grammar,
         place,
     } = routed;
     let seed = options.seed.unwrap_or_else(|| Numbers::new().next());
@@ -198,7 +199,7 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
             priority: options.priority,
             generated_max,
             stop_tokens: Arc::clone(&stop_tokens),
-            constraint: None,
+            constraint: grammar.as_ref().map(|it| it.begin()),
             arrived: record.arrived(),
         });
         let tokenizer = Arc::clone(&model.tokenizer);

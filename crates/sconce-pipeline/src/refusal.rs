@@ -104,6 +104,30 @@ pub enum Refusal {
         /// What is wrong with it.
         fact: String,
     },
+    /// A grammar is wrong, not supported or too much work.
+    #[error("the grammar of `{field}` cannot be used: {fact}")]
+    Grammar {
+        /// The field it came in.
+        field: &'static str,
+        /// What is wrong with it.
+        fact: String,
+    },
+    /// A grammar was not ready in time.
+    #[error(
+        "the grammar of `{field}` was not compiled within {limit_ms} ms; make it smaller or simpler"
+    )]
+    GrammarTooSlow {
+        /// The field it came in.
+        field: &'static str,
+        /// The time it had.
+        limit_ms: u32,
+    },
+    /// Other grammars are being compiled.
+    #[error("the server is busy compiling other grammars; try again in {retry_after_s} s")]
+    CompilersBusy {
+        /// When to ask again.
+        retry_after_s: u32,
+    },
     /// The thread that runs the model has ended.
     #[error("the engine of `{model}` has stopped after a fault; the server must be restarted")]
     EngineStopped {
@@ -135,6 +159,9 @@ impl Refusal {
             Self::Template { .. } => "template",
             Self::Tokenizer { .. } => "tokenizer",
             Self::StopString { .. } => "stop_string",
+            Self::Grammar { .. } => "grammar",
+            Self::GrammarTooSlow { .. } => "grammar_too_slow",
+            Self::CompilersBusy { .. } => "compilers_busy",
             Self::EngineStopped { .. } => "engine_stopped",
             Self::PreparationFailed { .. } => "preparation_failed",
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sconce_domain::{
-    Message, Penalties, Priority, RequestId, TokenBias, TokenCount, TokenId, Truncation,
+    Grammar, Message, Penalties, Priority, RequestId, TokenBias, TokenCount, TokenId, Truncation,
 };
 
 /// One request for one or more answers.
@@ -37,6 +37,15 @@ pub enum Prompt {
     Tokens(Vec<TokenId>),
 }
 
+/// A grammar, and the field that it came in, so that a refusal can name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AskedGrammar {
+    /// The field's name.
+    pub field: &'static str,
+    /// What it asks for.
+    pub grammar: Grammar,
+}
+
 /// How a request is to be answered. The parser of the wire has checked every range.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnswerOptions {
@@ -65,6 +74,8 @@ pub struct AnswerOptions {
     pub stop_tokens: Vec<TokenId>,
     /// Whether the model's own end of an answer is a token like any other.
     pub ignores_end: bool,
+    /// What each answer must look like, if it must.
+    pub grammar: Option<AskedGrammar>,
     /// How urgent it is.
     pub priority: Priority,
     /// Whom the client says it asks for; goes into the record.
@@ -86,6 +97,7 @@ impl Default for AnswerOptions {
             stop: Vec::new(),
             stop_tokens: Vec::new(),
             ignores_end: false,
+            grammar: None,
             priority: Priority::default(),
             user: None,
         }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use sconce_domain::{Message, TokenCount, TokenId};
+use sconce_domain::{Message, TenantId, TokenCount, TokenId};
 use sconce_text::{CivilTime, RenderOptions, Specials, StopStrings, TextError};
 
 use crate::admission::{Admitted, Place};
 use crate::models::Models;
-use crate::{AnswerOptions, Ask, Prompt, Refusal, ServedModel};
+use crate::{AnswerOptions, Ask, CompiledGrammar, Prompt, Refusal, ServedModel};
 
 /// A request whose prompts are tokens of a model and leave room for an answer.
 #[derive(Debug)]
@@ -18,6 +18,7 @@ pub(crate) struct Routed {
     pub(crate) prompts: Vec<Vec<TokenId>>,
     pub(crate) options: AnswerOptions,
     pub(crate) stop: StopStrings,
+    pub(crate) grammar: Option<Arc<dyn CompiledGrammar>>,
     pub(crate) place: Place,
 }
 
@@ -30,8 +31,12 @@ pub(crate) async fn route(admitted: Admitted, models: &Models) -> Result<Routed,
             model: model.name.to_string(),
         });
     }
+    let grammar = match &admitted.request.options.grammar {
+        None => None,
+        Some(asked) => Some(model.grammars.find(&TenantId::shared(), asked).await?),
+    };
     let name = Arc::clone(&model.name);
-    let prepared = tokio::task::spawn_blocking(move || prepare(admitted, model)).await;
+    let prepared = tokio::task::spawn_blocking(move || prepare(admitted, model, grammar)).await;
     prepared.unwrap_or_else(|error| {
         tracing::error!(%error, "preparing a prompt panicked");
         Err(Refusal::PreparationFailed {
@@ -40,7 +45,11 @@ pub(crate) async fn route(admitted: Admitted, models: &Models) -> Result<Routed,
     })
 }
 
-fn prepare(admitted: Admitted, model: Arc<ServedModel>) -> Result<Routed, Refusal> {
+fn prepare(
+    admitted: Admitted,
+    model: Arc<ServedModel>,
+    grammar: Option<Arc<dyn CompiledGrammar>>,
+) -> Result<Routed, Refusal> {
     let Admitted { request, place } = admitted;
     let prompts = match request.ask {
         Ask::Chat(messages) => vec![chat_prompt(&model, &messages)?],
@@ -61,6 +70,7 @@ fn prepare(admitted: Admitted, model: Arc<ServedModel>) -> Result<Routed, Refusa
         prompts,
         options: request.options,
         stop,
+        grammar,
         place,
     })
 }

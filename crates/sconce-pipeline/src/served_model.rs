@@ -5,8 +5,8 @@ use std::sync::Arc;
 use sconce_domain::{TokenCount, TokenId};
 use sconce_text::{ChatTemplate, Tokenizer};
 
-use crate::AnswerOptions;
 use crate::engine_handle::EngineHandle;
+use crate::{AnswerOptions, Grammars};
 
 /// What the pipeline is given to serve a model.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct ServedModel {
     pub template: Option<ChatTemplate>,
     /// Tokens that prompt and answer may have together. It must fit the engine's KV blocks.
     pub context: TokenCount,
+    /// Holds answers to grammars over its vocabulary.
+    pub grammars: Grammars,
     /// The engine that runs it.
     pub engine: EngineHandle,
     /// When it was made, in seconds since 1970, as the list of models shows it.

@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod fetch;
+mod grammars;
 mod loading;
 mod logging;
 mod output;

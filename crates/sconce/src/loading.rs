@@ -17,6 +17,7 @@ use sconce_pipeline::{EngineThread, Metrics, ServedModel};
 use sconce_text::{ChatTemplate, Tokenizer};
 
 use crate::arguments::ServeArguments;
+use crate::grammars;
 use crate::sizing;
 
 /// A model that is ready to be served, and what to tell about it.
@@ -44,6 +45,7 @@ pub(crate) fn load(
         .with_context(|| format!("the vocabulary of {} cannot be used", model.path.display()))?;
     check_end_tokens(model, &tokenizer)?;
     let template = template(&file, &tokenizer)?;
+    let tokenizer = Arc::new(tokenizer);
     let threads = threads(arguments);
     let settings = DecoderSettings {
         threads,
@@ -61,7 +63,8 @@ pub(crate) fn load(
                 .card
                 .as_ref()
                 .map_or_else(Vec::new, |card| card.aliases.clone()),
-            tokenizer: Arc::new(tokenizer),
+            grammars: grammars::of(&tokenizer),
+            tokenizer,
             template,
             context,
             engine: engine.handle(),

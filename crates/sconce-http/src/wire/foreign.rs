@@ -37,7 +37,6 @@ pub(super) const CHAT: &[Foreign] = &[
     foreign("parallel_tool_calls", Value::is_boolean),
     foreign("functions", is_empty),
     foreign("function_call", is_usual),
-    foreign("response_format", is_text_format),
     foreign("modalities", is_text_only),
     foreign("audio", never),
     foreign("prediction", never),
@@ -100,12 +99,6 @@ fn is_one(value: &Value) -> bool {
 
 fn is_usual(value: &Value) -> bool {
     matches!(value.as_str(), Some("auto" | "default" | "none"))
-}
-
-fn is_text_format(value: &Value) -> bool {
-    value
-        .as_object()
-        .is_some_and(|it| it.len() == 1 && it.get("type") == Some(&"text".into()))
 }
 
 fn is_text_only(value: &Value) -> bool {

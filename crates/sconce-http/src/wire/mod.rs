@@ -6,6 +6,7 @@ mod completion_answer;
 mod completion_request;
 mod fields;
 mod foreign;
+mod grammar;
 mod model_list;
 mod options;
 mod strict_json;

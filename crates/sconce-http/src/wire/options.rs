@@ -7,6 +7,7 @@ use sconce_pipeline::{AnswerOptions, AnswerRequest};
 use serde_json::Value;
 
 use super::fields::{Fields, token_ids, wrong};
+use super::grammar::take_grammar;
 use super::strict_json::shown;
 use crate::error::HttpError;
 
@@ -58,6 +59,7 @@ pub(super) fn take_options(fields: &mut Fields) -> Result<AnswerOptions, HttpErr
         stop: take_stop(fields)?,
         stop_tokens: take_stop_tokens(fields)?,
         ignores_end: fields.flag("ignore_eos")?.unwrap_or(usual.ignores_end),
+        grammar: take_grammar(fields)?,
         priority: take_priority(fields)?,
         user: take_user(fields)?,
         ..usual

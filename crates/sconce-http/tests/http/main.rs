@@ -6,6 +6,7 @@
 
 mod answers;
 mod bad_requests;
+mod forms;
 mod lifecycle;
 mod server;
 #[expect(

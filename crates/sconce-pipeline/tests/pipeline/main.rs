@@ -9,4 +9,5 @@ mod stage;
 
 mod answers;
 mod endings;
+mod grammars;
 mod records;

@@ -1,15 +1,18 @@
 //! A pipeline with a hand-made model: one token a byte, and a device that says the prompt again.
 
+mod dictation;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use sconce_domain::{
     BlockCount, BlockSize, Draw, Message, RequestId, Role, TokenCount, TokenId, TokenLogprob,
-    TokenLogprobs,
+    TokenLogprobs, TokenMask,
 };
 use sconce_engine::{DrawRequest, EngineLimits, Executor, Sampled, Step};
 use sconce_pipeline::{
-    AdmissionLimits, AnswerOptions, AnswerRequest, Ask, EngineThread, Pipeline, Prompt, ServedModel,
+    AdmissionLimits, AnswerOptions, AnswerRequest, Ask, EngineThread, Grammars, Pipeline, Prompt,
+    ServedModel,
 };
 use sconce_text::{
     ChatTemplate, EdgeTokens, SpecialTokens, TokenClass, Tokenizer, Vocabulary, VocabularyKind,
@@ -70,10 +73,10 @@ fn say(request: &DrawRequest<'_>) -> Result<Sampled, EchoFailed> {
         .copied()
         .unwrap_or(END);
     let withheld = request.sampling.withheld.after(request.generated.len());
-    let token = if withheld.contains(&token) {
-        INSTEAD
-    } else {
-        token
+    let token = match request.mask {
+        Some(mask) if !mask.allows(token) => first_of(mask),
+        _ if withheld.contains(&token) => INSTEAD,
+        _ => token,
     };
     if token.0 == u32::from(FAILURE) {
         return Err(EchoFailed);
@@ -88,6 +91,11 @@ fn say(request: &DrawRequest<'_>) -> Result<Sampled, EchoFailed> {
         top: (0..u32::from(count)).map(rival).collect(),
     });
     Ok(Sampled::Token(Draw { token, logprobs }))
+}
+
+fn first_of(mask: &TokenMask) -> TokenId {
+    let mut tokens = (0..=END.0).map(TokenId);
+    tokens.find(|it| mask.allows(*it)).unwrap_or(END)
 }
 
 /// A pipeline and the engine behind it.
@@ -155,6 +163,7 @@ pub(crate) fn open<E: Executor + Send + 'static>(
         tokenizer: Arc::new(Tokenizer::new(vocabulary()).unwrap()),
         template: Some(ChatTemplate::new(TEMPLATE, "", "").unwrap()),
         context: TokenCount(sizes.context),
+        grammars: Grammars::new(Arc::new(dictation::Dictation::default())),
         engine: engine.handle(),
         created_s: 1_700_000_000,
     });

@@ -1,0 +1,165 @@
+//! Grammars of one vocabulary.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+
+use llguidance::api::{ParserLimits, TopLevelGrammar};
+use llguidance::toktrie::{InferenceCapabilities, TokEnv};
+use llguidance::{Matcher, ParserFactory};
+use sconce_domain::Grammar;
+use sconce_engine::Constraint;
+use sconce_text::Tokenizer;
+
+use crate::constraint::GrammarConstraint;
+use crate::vocabulary::token_tree;
+use crate::{GrammarError, source};
+
+/// Stack for compiling: schemas refer to each other, and each reference goes one deeper.
+const STACK_BYTES: usize = 64 << 20;
+/// Tokens of the answer that a new grammar is tried with.
+const PROBE_TOKENS: usize = 4;
+/// Characters of a message of llguidance's that a client is shown.
+const FACT_CHARS_MAX: usize = 400;
+
+/// What one grammar may take, in llguidance's units; its own defaults except where said.
+fn limits() -> ParserLimits {
+    ParserLimits {
+        // A state takes one to two kilobytes.
+        max_lexer_states: 30_000,
+        // Compiling takes more than its size in proportion; the largest schemas in use have 200,000.
+        max_grammar_size: 200_000,
+        // A failure shows the answer so far otherwise, which is no business of the log.
+        verbose_errors: false,
+        ..ParserLimits::default()
+    }
+}
+
+/// Compiles grammars for a model's vocabulary.
+pub struct GrammarCompiler {
+    tokenizer: Arc<Tokenizer>,
+    /// Made for the first grammar: the tree takes some of a second for a large vocabulary.
+    factory: OnceLock<Result<ParserFactory, GrammarError>>,
+}
+
+/// A grammar that is ready to hold answers to it.
+pub struct CompiledGrammar {
+    /// Has accepted nothing, and is only copied. Copies share what they learn of the grammar.
+    matcher: Mutex<Matcher>,
+}
+
+impl GrammarCompiler {
+    /// A compiler for the tokens of `tokenizer`.
+    #[must_use]
+    pub fn new(tokenizer: Arc<Tokenizer>) -> Self {
+        Self {
+            tokenizer,
+            factory: OnceLock::new(),
+        }
+    }
+
+    /// Compiles `grammar` and sees that an answer can begin. Takes some milliseconds as a rule; the
+    /// limits end what would take longer.
+    ///
+    /// # Errors
+    /// If the grammar is wrong, not supported, matches nothing or takes too much.
+    pub fn compile(&self, grammar: &Grammar) -> Result<CompiledGrammar, GrammarError> {
+        let grammar = source::read(grammar)?;
+        let compile = || {
+            let factory = self.factory.get_or_init(|| self.factory()).as_ref();
+            matcher(factory.map_err(GrammarError::clone)?, grammar)
+        };
+        let builder = thread::Builder::new()
+            .name("grammar".to_owned())
+            .stack_size(STACK_BYTES);
+        let compiled = thread::scope(|scope| {
+            let running = builder.spawn_scoped(scope, compile);
+            let running = running.map_err(|error| GrammarError::NoThread {
+                fact: error.to_string(),
+            })?;
+            running
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        Ok(CompiledGrammar {
+            matcher: Mutex::new(compiled?),
+        })
+    }
+
+    fn factory(&self) -> Result<ParserFactory, GrammarError> {
+        let tree = token_tree(&self.tokenizer)?;
+        let capabilities = InferenceCapabilities::default();
+        let slices = llguidance::earley::SlicedBiasComputer::general_slices();
+        let factory = ParserFactory::new(&tree, capabilities, &slices);
+        let mut factory =
+            factory.map_err(|error| GrammarError::Vocabulary { fact: said(error) })?;
+        factory.quiet();
+        *factory.limits_mut() = limits();
+        Ok(factory)
+    }
+}
+
+fn matcher(factory: &ParserFactory, grammar: TopLevelGrammar) -> Result<Matcher, GrammarError> {
+    let refused = |error| GrammarError::Refused { fact: said(error) };
+    let parser = factory.create_parser(grammar).map_err(refused)?;
+    let mut matcher = Matcher::new(Ok(parser));
+    matcher
+        .compute_mask()
+        .map_err(|error| GrammarError::Refused {
+            fact: format!("no answer can begin: {}", said(error)),
+        })?;
+    probe(matcher.clone(), factory.tok_env()).map_err(|fact| GrammarError::Refused {
+        fact: format!("it takes too much work: {fact}"),
+    })?;
+    Ok(matcher)
+}
+
+/// Follows one answer for a few tokens: what is too much shows at the first bracket as a rule, and
+/// is better refused now than found in the middle of an answer.
+fn probe(mut matcher: Matcher, tree: &TokEnv) -> Result<(), String> {
+    for _ in 0..PROBE_TOKENS {
+        if matcher.is_stopped() {
+            break;
+        }
+        let allowed = matcher.compute_mask().map_err(said)?;
+        let mut tokens = allowed.iter();
+        let Some(token) = tokens.find(|it| !tree.tok_trie().eos_tokens().contains(it)) else {
+            break;
+        };
+        matcher.consume_token(token).map_err(said)?;
+    }
+    Ok(())
+}
+
+impl CompiledGrammar {
+    /// Holds a new answer to this grammar.
+    #[must_use]
+    pub fn begin(&self) -> Box<dyn Constraint> {
+        let matcher = self.matcher.lock().unwrap_or_else(PoisonError::into_inner);
+        Box::new(GrammarConstraint::new(matcher.clone()))
+    }
+}
+
+impl fmt::Debug for GrammarCompiler {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("GrammarCompiler")
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for CompiledGrammar {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("CompiledGrammar")
+            .finish_non_exhaustive()
+    }
+}
+
+/// One line of what llguidance said: its messages end in states and backtraces for its own makers.
+pub(crate) fn said(error: impl fmt::Display) -> String {
+    let text = error.to_string();
+    let lines = text.lines().take_while(|it| !it.starts_with('<'));
+    let lines: Vec<&str> = lines.map(str::trim).filter(|it| !it.is_empty()).collect();
+    lines.join("; ").chars().take(FACT_CHARS_MAX).collect()
+}
