@@ -14,5 +14,6 @@
 
 mod batching;
 mod distribution;
+mod masks;
 mod session;
 mod text;

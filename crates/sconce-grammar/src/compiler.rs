@@ -161,5 +161,7 @@ pub(crate) fn said(error: impl fmt::Display) -> String {
     let text = error.to_string();
     let lines = text.lines().take_while(|it| !it.starts_with('<'));
     let lines: Vec<&str> = lines.map(str::trim).filter(|it| !it.is_empty()).collect();
-    lines.join("; ").chars().take(FACT_CHARS_MAX).collect()
+    let line = lines.join("; ");
+    let line = line.replace("Unimplemented keys:", "keywords that cannot be kept:");
+    line.chars().take(FACT_CHARS_MAX).collect()
 }

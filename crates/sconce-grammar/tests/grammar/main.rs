@@ -7,3 +7,4 @@
 mod kinds;
 mod refusals;
 mod stage;
+mod suite;

@@ -28,6 +28,8 @@ fn a_keyword_that_cannot_be_kept_is_named() {
             "x-guidance",
         ),
         (r#"{"type": "string", "format": "colour"}"#, "colour"),
+        (r#"{"unevaluatedProperties": false}"#, "cannot be kept"),
+        (r#"{"$ref": "https://example.com/schema"}"#, "example.com"),
         (r#"{"type": "text"}"#, "text"),
         (r##"{"$ref": "#/$defs/nobody"}"##, "nobody"),
         (

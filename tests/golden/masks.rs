@@ -1,0 +1,119 @@
+//! Forms over the vocabularies of real models.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sconce_domain::{Grammar, TokenId};
+use sconce_engine::Progress;
+use sconce_grammar::GrammarCompiler;
+use sconce_model::{GgufFile, vocabulary_of};
+use sconce_tests::model_file;
+use sconce_text::{Specials, Tokenizer};
+
+const MODELS: [&str; 2] = ["smollm2-135m-instruct", "qwen2.5-coder-0.5b-instruct"];
+
+/// Schemas as people write them, and an answer to each.
+const CASES: [(&str, &str); 6] = [
+    (
+        r#"{"type":"object","properties":{"location":{"type":"string","description":"City"},"unit":{"enum":["celsius","fahrenheit"]}},"required":["location"],"additionalProperties":false}"#,
+        r#"{"location": "Zürich, Switzerland", "unit": "celsius"}"#,
+    ),
+    (
+        r##"{"$defs":{"line":{"type":"object","properties":{"sku":{"type":"string","pattern":"^[A-Z]{3}-[0-9]{4}$"},"count":{"type":"integer","minimum":1,"maximum":999},"price":{"type":"number","minimum":0}},"required":["sku","count","price"],"additionalProperties":false}},"type":"object","properties":{"order":{"type":"string","format":"uuid"},"placed":{"type":"string","format":"date-time"},"lines":{"type":"array","items":{"$ref":"#/$defs/line"},"minItems":1,"maxItems":50},"note":{"type":["string","null"],"maxLength":200}},"required":["order","placed","lines","note"],"additionalProperties":false}"##,
+        r#"{"order":"2eb8aa08-aa98-11ea-b4aa-73b441d16380","placed":"2024-07-26T12:00:00Z","lines":[{"sku":"ABC-1234","count":2,"price":19.95},{"sku":"XYZ-0001","count":999,"price":0}],"note":"Leave it with the neighbours, please. “Danke” – 🍎"}"#,
+    ),
+    (
+        r#"{"type":"object","properties":{"steps":{"type":"array","items":{"type":"object","properties":{"explanation":{"type":"string"},"output":{"type":"string"}},"required":["explanation","output"],"additionalProperties":false}},"final_answer":{"type":"string"}},"required":["steps","final_answer"],"additionalProperties":false}"#,
+        "{\n  \"steps\": [\n    {\n      \"explanation\": \"Subtract 7 from both sides of the equation.\",\n      \"output\": \"8x = -30\"\n    }\n  ],\n  \"final_answer\": \"x = -3.75\"\n}",
+    ),
+    (
+        r#"{"anyOf":[{"type":"object","properties":{"kind":{"const":"circle"},"radius":{"type":"number"}},"required":["kind","radius"],"additionalProperties":false},{"type":"object","properties":{"kind":{"const":"polygon"},"points":{"type":"array","items":{"type":"array","prefixItems":[{"type":"number"},{"type":"number"}],"minItems":2,"maxItems":2}}},"required":["kind","points"],"additionalProperties":false}]}"#,
+        r#"{"kind":"polygon","points":[[0,0],[1.5,-2e3],[0.25,7]]}"#,
+    ),
+    (
+        r#"{"type":"object","patternProperties":{"^x-":{"type":"boolean"}},"additionalProperties":{"type":"array","items":{"type":"string","minLength":1}}}"#,
+        r#"{"x-open": true, "tags": ["one", "two words", "drei"], "x-b": false}"#,
+    ),
+    (
+        r#"{"type":"object"}"#,
+        r#"{"anything": [1, {"at": null}, "all – \n\t\"quoted\""], "b": -0.5e-7}"#,
+    ),
+];
+
+fn tokenizer(model: &str) -> Arc<Tokenizer> {
+    let file = GgufFile::open(model_file(model).unwrap()).unwrap();
+    Arc::new(Tokenizer::new(vocabulary_of(&file).unwrap()).unwrap())
+}
+
+/// Forces `answer` through a form of that vocabulary, token by token; how long each took.
+fn force(compiler: &GrammarCompiler, tokenizer: &Tokenizer, case: (&str, &str)) -> Vec<Duration> {
+    let (schema, answer) = case;
+    let compiled = compiler
+        .compile(&Grammar::JsonSchema(schema.to_owned()))
+        .unwrap();
+    let mut constraint = compiled.begin();
+    let (mut times, mut progress) = (Vec::new(), Progress::Open);
+    for token in tokenizer.encode(answer, Specials::Plain).unwrap() {
+        assert_eq!(progress, Progress::Open, "{answer} is over too soon");
+        let begun = Instant::now();
+        let mask = constraint.mask().unwrap();
+        assert!(
+            mask.allows(token),
+            "{:?} in {answer}",
+            tokenizer.token_text(token)
+        );
+        progress = constraint.accept(token).unwrap();
+        times.push(begun.elapsed());
+    }
+    let ends: &[TokenId] = tokenizer.end_tokens();
+    let may_end = |mask: sconce_domain::TokenMask| ends.iter().all(|it| mask.allows(*it));
+    assert!(
+        progress == Progress::Complete || may_end(constraint.mask().unwrap()),
+        "{answer}"
+    );
+    times
+}
+
+#[test]
+fn an_answer_that_fits_can_be_said_in_the_tokens_of_a_real_vocabulary() {
+    for model in MODELS {
+        let tokenizer = tokenizer(model);
+        let compiler = GrammarCompiler::new(Arc::clone(&tokenizer));
+        let begun = Instant::now();
+        compiler.compile(&Grammar::JsonObject).unwrap();
+        println!("{model}: the first grammar took {:?}", begun.elapsed());
+        for case in CASES {
+            force(&compiler, &tokenizer, case);
+        }
+    }
+}
+
+#[test]
+#[ignore = "measures; run it alone, on a machine that is idle"]
+fn a_mask_takes_less_than_a_millisecond_in_ninety_nine_of_a_hundred() {
+    for model in MODELS {
+        let tokenizer = tokenizer(model);
+        let compiler = GrammarCompiler::new(Arc::clone(&tokenizer));
+        let (mut times, mut compiling) = (Vec::new(), Vec::new());
+        for case in CASES.iter().cycle().take(20 * CASES.len()) {
+            let begun = Instant::now();
+            let walked = force(&compiler, &tokenizer, *case);
+            compiling.push(begun.elapsed() - walked.iter().sum::<Duration>());
+            times.extend(walked);
+        }
+        times.sort_unstable();
+        compiling.sort_unstable();
+        let at = |times: &[Duration], share: usize| times[(times.len() - 1) * share / 1000];
+        println!(
+            "{model}: {} masks: half {:?}, p99 {:?}, p99.9 {:?}, most {:?}; compiled: half {:?}, most {:?}",
+            times.len(),
+            at(&times, 500),
+            at(&times, 990),
+            at(&times, 999),
+            at(&times, 1000),
+            at(&compiling, 500),
+            at(&compiling, 1000),
+        );
+        assert!(at(&times, 990) < Duration::from_millis(1));
+    }
+}
