@@ -20,12 +20,13 @@ pub struct TokenLogprob {
     pub logprob: f32,
 }
 
-/// The drawn token's log-probability and the most likely tokens at its position.
+/// The log-probability of a token that was drawn, or that stands in a prompt, and the most likely
+/// tokens at its position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenLogprobs {
-    /// The token that was drawn.
+    /// The token.
     pub chosen: TokenLogprob,
-    /// The most likely tokens, the likeliest first; the drawn one is among them only by merit.
+    /// The most likely tokens, the likeliest first; `chosen` is among them only by merit.
     pub top: Vec<TokenLogprob>,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sconce_domain::{
     BlockCount, BlockSize, Draw, FinishReason, Sampling, SequenceId, TokenCount, TokenId,
+    TokenLogprobs,
 };
 use sconce_kv::BlockPool;
 use sconce_scheduler::{
@@ -13,8 +14,8 @@ use sconce_scheduler::{
 
 use crate::constraint::Bound;
 use crate::{
-    Command, Constraint, ConstraintFailure, DrawRequest, Event, Executor, NewSequence, Progress,
-    Sampled, Step, StepChunk,
+    Command, Computed, Constraint, ConstraintFailure, DrawRequest, Event, Executor, NewSequence,
+    Progress, ScoreRequest, Step, StepChunk,
 };
 
 /// How much an engine may hold and do at once. All are at least one.
@@ -46,6 +47,7 @@ pub struct Engine<E> {
 #[derive(Debug)]
 struct Rules {
     sampling: Sampling,
+    prompt_logprobs: Option<u8>,
     generated_max: TokenCount,
     stop_tokens: Arc<[TokenId]>,
     constraint: Option<Box<dyn Constraint>>,
@@ -94,7 +96,7 @@ pub struct EngineStatus {
     pub preemptions_total: u64,
     /// Those of them that were made for a sequence with a better claim.
     pub displacements_total: u64,
-    /// Prompt tokens looked up in the cache, once for each sequence.
+    /// Prompt tokens looked up in the cache, once for each sequence whose prompt is not scored.
     pub prefix_queried_tokens_total: u64,
     /// Those of them that were found.
     pub prefix_hit_tokens_total: u64,
@@ -175,7 +177,7 @@ impl<E: Executor> Engine<E> {
             plan.chunks.iter().zip(&bounds),
         );
         match self.executor.run(&Step { chunks }) {
-            Ok(sampled) => self.commit(&plan, bounds.iter().zip(sampled), &mut stepped),
+            Ok(computed) => self.commit(&plan, bounds.iter().zip(computed), &mut stepped),
             Err(failure) => {
                 self.abandon(&plan, &mut stepped.events);
                 stepped.failure = Some(failure);
@@ -239,6 +241,7 @@ impl<E: Executor> Engine<E> {
             priority,
             prompt,
             sampling,
+            prompt_logprobs,
             generated_max,
             stop_tokens,
             constraint,
@@ -249,12 +252,14 @@ impl<E: Executor> Engine<E> {
             weight,
             priority,
             prompt,
+            scores_prompt: prompt_logprobs.is_some(),
             generated_max,
         })?;
         self.rules.insert(
             id,
             Rules {
                 sampling,
+                prompt_logprobs,
                 generated_max,
                 stop_tokens,
                 constraint,
@@ -315,31 +320,62 @@ impl<E: Executor> Engine<E> {
         plan.chunks.iter().map(bound).collect()
     }
 
-    fn commit<'a, I>(&mut self, plan: &StepPlan, sampled: I, stepped: &mut Stepped<E::Error>)
+    fn commit<'a, I>(&mut self, plan: &StepPlan, computed: I, stepped: &mut Stepped<E::Error>)
     where
-        I: ExactSizeIterator<Item = (&'a Bound, Sampled)>,
+        I: ExactSizeIterator<Item = (&'a Bound, Computed)>,
     {
         assert_eq!(
             plan.chunks.len(),
-            sampled.len(),
+            computed.len(),
             "the executor gives each chunk an outcome"
         );
         let outcomes: Vec<Outcome> = plan
             .chunks
             .iter()
-            .zip(sampled)
-            .map(|(chunk, (bound, sampled))| match sampled {
-                Sampled::Token(draw) => self.judge(chunk, draw, stepped),
-                Sampled::Nothing if bound.is_lost() => {
-                    self.end(chunk.sequence, FinishReason::Failed, stepped)
-                }
-                Sampled::Nothing => {
-                    assert!(!chunk.draws, "the executor draws where it is asked to");
-                    Outcome::Computed
+            .zip(computed)
+            .map(|(chunk, (bound, computed))| {
+                self.tell_scores(chunk, computed.scores, stepped);
+                match computed.draw {
+                    Some(draw) => self.judge(chunk, draw, stepped),
+                    None if bound.is_lost() => {
+                        self.end(chunk.sequence, FinishReason::Failed, stepped)
+                    }
+                    None => self.go_on(chunk, stepped),
                 }
             })
             .collect();
         self.scheduler.commit(plan, &outcomes);
+    }
+
+    fn tell_scores(
+        &self,
+        chunk: &Chunk,
+        scores: Vec<TokenLogprobs>,
+        stepped: &mut Stepped<E::Error>,
+    ) {
+        let sequence = chunk.sequence;
+        let (of_chunk, _) = started(&self.scheduler, &self.rules, sequence);
+        assert_eq!(
+            scores.len(),
+            of_chunk.positions_to_score(chunk).len(),
+            "the executor scores what it is asked to"
+        );
+        if !scores.is_empty() {
+            stepped.events.push(Event::Scored { sequence, scores });
+        }
+    }
+
+    /// What a chunk without a draw means for its sequence: the end, if it wants no token.
+    fn go_on(&mut self, chunk: &Chunk, stepped: &mut Stepped<E::Error>) -> Outcome {
+        if !chunk.draws {
+            return Outcome::Computed;
+        }
+        let (_, rules) = started(&self.scheduler, &self.rules, chunk.sequence);
+        assert_eq!(
+            rules.generated_max.0, 0,
+            "the executor draws where it is asked to"
+        );
+        self.end(chunk.sequence, FinishReason::Length, stepped)
     }
 
     /// What a draw means for its sequence; tells it.
@@ -349,6 +385,8 @@ impl<E: Executor> Engine<E> {
         let verdict = self.verdict(sequence, token, &mut stepped.lost);
         if !matches!(verdict, Verdict::EndsBefore(_)) {
             stepped.events.push(Event::Token { sequence, draw });
+        } else if verdict == Verdict::EndsBefore(FinishReason::Stop) && self.is_scored(sequence) {
+            stepped.events.push(Event::Unsaid { sequence, draw });
         }
         match verdict {
             Verdict::GoesOn => Outcome::Next(token),
@@ -356,6 +394,11 @@ impl<E: Executor> Engine<E> {
                 self.end(sequence, reason, stepped)
             }
         }
+    }
+
+    fn is_scored(&self, id: SequenceId) -> bool {
+        let (_, rules) = started(&self.scheduler, &self.rules, id);
+        rules.prompt_logprobs.is_some()
     }
 
     fn verdict(
@@ -416,7 +459,9 @@ fn describe<'a>(
 ) -> Vec<StepChunk<'a>> {
     let describe = |(chunk, bound): (&'a Chunk, &'a Bound)| {
         let (sequence, rules) = started(scheduler, rules, chunk.sequence);
-        let draws = chunk.draws && !bound.is_lost();
+        let draws = chunk.draws && !bound.is_lost() && rules.generated_max.0 > 0;
+        let positions = sequence.positions_to_score(chunk);
+        let alternatives = rules.prompt_logprobs.filter(|_| !positions.is_empty());
         StepChunk {
             tokens: &sequence.tokens()[chunk.start.0 as usize..chunk.end().0 as usize],
             start: chunk.start,
@@ -426,6 +471,11 @@ fn describe<'a>(
                 prompt: sequence.prompt(),
                 generated: sequence.generated(),
                 mask: bound.mask(),
+            }),
+            score: alternatives.map(|alternatives| ScoreRequest {
+                first: TokenCount(positions.start as u32),
+                targets: &sequence.prompt()[positions.start + 1..=positions.end],
+                alternatives,
             }),
         }
     };

@@ -1,6 +1,6 @@
 //! The port to a device. Owned by the engine, implemented by the model crate.
 
-use sconce_domain::{BlockId, Draw, Sampling, TokenCount, TokenId, TokenMask};
+use sconce_domain::{BlockId, Draw, Sampling, TokenCount, TokenId, TokenLogprobs, TokenMask};
 
 /// Runs one planned step on a device.
 pub trait Executor {
@@ -8,11 +8,12 @@ pub trait Executor {
     type Error: std::error::Error;
 
     /// Computes every chunk of `step` in one ragged batch, writing keys and values into the
-    /// chunks' blocks, and draws a token for each chunk that asks for one.
+    /// chunks' blocks, draws a token for each chunk that asks for one, and tells
+    /// the probabilities of tokens for each that asks for those.
     ///
     /// Returns one outcome for each chunk, in order. After a step that failed or panicked the
     /// executor must be able to run others: what that step has written is never read.
-    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Sampled>, Self::Error>;
+    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Computed>, Self::Error>;
 }
 
 /// What one step computes. The chunks belong to different sequences.
@@ -34,6 +35,8 @@ pub struct StepChunk<'a> {
     pub blocks: &'a [BlockId],
     /// How to draw the next token, if the chunk reaches the last known token.
     pub draw: Option<DrawRequest<'a>>,
+    /// Which probabilities to tell, if the prompt is scored and some of it is in the chunk.
+    pub score: Option<ScoreRequest<'a>>,
 }
 
 /// What a draw depends on besides the logits.
@@ -49,11 +52,23 @@ pub struct DrawRequest<'a> {
     pub mask: Option<&'a TokenMask>,
 }
 
+/// Which tokens of a prompt a chunk is to tell the probability of.
+#[derive(Debug, Clone, Copy)]
+pub struct ScoreRequest<'a> {
+    /// The position in the sequence whose logits tell the probability of the first of `targets`;
+    /// the next position tells that of the next target. All lie in the chunk.
+    pub first: TokenCount,
+    /// The tokens that do follow, one for each position; never empty.
+    pub targets: &'a [TokenId],
+    /// How many of the most likely tokens to report beside each.
+    pub alternatives: u8,
+}
+
 /// The outcome of one chunk.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Sampled {
-    /// The chunk did not reach the last known token, so there was nothing to draw.
-    Nothing,
-    /// The next token.
-    Token(Draw),
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Computed {
+    /// The probability of each target of its `ScoreRequest`, in order.
+    pub scores: Vec<TokenLogprobs>,
+    /// The next token, if the chunk asked to draw one.
+    pub draw: Option<Draw>,
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use sconce_domain::{BlockId, BlockSize, Draw, Sampling, TokenId, TokenLogprob, TokenLogprobs};
 
-use crate::{DrawRequest, Executor, Sampled, Step, StepChunk};
+use crate::{Computed, DrawRequest, Executor, ScoreRequest, Step, StepChunk};
 
 /// The fake device.
 #[derive(Debug)]
@@ -131,6 +131,29 @@ impl FakeExecutor {
         assert_eq!(unread, None, "a draw is from all tokens that are known");
     }
 
+    /// Scores what is asked for, from what lies in the cache.
+    fn score(&self, chunk: &StepChunk<'_>) -> Vec<TokenLogprobs> {
+        let Some(ScoreRequest {
+            first,
+            targets,
+            alternatives,
+        }) = chunk.score
+        else {
+            return Vec::new();
+        };
+        let all = self.positions(chunk);
+        let last = first.0 + targets.len() as u32 - 1;
+        assert!(
+            all.contains(&first.0) && all.contains(&last),
+            "positions {} to {last} are scored and not in the chunk",
+            first.0
+        );
+        let score = |(position, target): (u32, &TokenId)| {
+            score(self.read(chunk, position).past, *target, alternatives)
+        };
+        (first.0..).zip(targets).map(score).collect()
+    }
+
     fn positions(&self, chunk: &StepChunk<'_>) -> std::ops::Range<u32> {
         assert!(
             !chunk.tokens.is_empty(),
@@ -159,7 +182,7 @@ impl Executor for FakeExecutor {
 
     /// # Panics
     /// If the step would read anything but what its sequences have written, or if it was told to.
-    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Sampled>, FakeError> {
+    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Computed>, FakeError> {
         let mut tokens = step.chunks.iter().flat_map(|it| it.tokens);
         if let Some((poison, effect)) = self.poison
             && tokens.any(|&it| it == poison)
@@ -174,11 +197,11 @@ impl Executor for FakeExecutor {
         step.chunks
             .iter()
             .for_each(|it| self.check_what_is_read(it));
-        let sample = |chunk: &StepChunk<'_>| match &chunk.draw {
-            None => Sampled::Nothing,
-            Some(request) => Sampled::Token(draw(request, self.vocabulary)),
+        let compute = |chunk: &StepChunk<'_>| Computed {
+            scores: self.score(chunk),
+            draw: chunk.draw.map(|it| draw(&it, self.vocabulary)),
         };
-        Ok(step.chunks.iter().map(sample).collect())
+        Ok(step.chunks.iter().map(compute).collect())
     }
 }
 
@@ -219,6 +242,36 @@ fn pick(number: u64, request: &DrawRequest<'_>, vocabulary: u32) -> TokenId {
         allowed = all().collect();
     }
     allowed[(number % allowed.len() as u64) as usize]
+}
+
+/// The scores that the fake gives the tokens of `prompt` from the second on.
+#[must_use]
+pub fn scores(prompt: &[TokenId], alternatives: u8) -> Vec<TokenLogprobs> {
+    let mut past = Past::NONE;
+    prompt
+        .windows(2)
+        .map(|pair| {
+            past = past.then(pair[0]);
+            score(past, pair[1], alternatives)
+        })
+        .collect()
+}
+
+/// A made-up probability that depends on everything before the target, and on the target.
+fn score(past: Past, target: TokenId, alternatives: u8) -> TokenLogprobs {
+    let logprob = |token: TokenId| -((mix(past.0 ^ mix(token.0.into())) % 4096) as f32) / 64.0;
+    let entry = |token: TokenId| TokenLogprob {
+        token,
+        logprob: logprob(token),
+    };
+    let mut top: Vec<TokenLogprob> = (0..u32::from(alternatives))
+        .map(|it| entry(TokenId(it)))
+        .collect();
+    top.sort_by(|one, other| other.logprob.total_cmp(&one.logprob));
+    TokenLogprobs {
+        chosen: entry(target),
+        top,
+    }
 }
 
 /// Halves the probability from rank to rank, beginning with the token drawn.

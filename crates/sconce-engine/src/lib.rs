@@ -12,6 +12,6 @@ mod message;
 
 pub use constraint::{Constraint, ConstraintFailure, Progress};
 pub use engine::{Engine, EngineLimits, EngineStatus, Stepped};
-pub use executor::{DrawRequest, Executor, Sampled, Step, StepChunk};
+pub use executor::{Computed, DrawRequest, Executor, ScoreRequest, Step, StepChunk};
 pub use message::{Command, Event, NewSequence};
 pub use sconce_scheduler::SchedulerError;

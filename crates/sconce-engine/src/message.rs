@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use sconce_domain::{
-    Draw, FinishReason, Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId, Weight,
+    Draw, FinishReason, Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId,
+    TokenLogprobs, Weight,
 };
 
 use crate::Constraint;
@@ -41,7 +42,11 @@ pub struct NewSequence {
     pub prompt: Vec<TokenId>,
     /// How to draw.
     pub sampling: Sampling,
-    /// Ends the answer with `FinishReason::Length` after this many tokens; at least one.
+    /// How many alternatives to report beside the probability of each token of the prompt, or
+    /// `None` if the prompt is not scored.
+    pub prompt_logprobs: Option<u8>,
+    /// Ends the answer with `FinishReason::Length` after this many tokens. Zero only computes the
+    /// prompt.
     pub generated_max: TokenCount,
     /// Tokens that end the answer with `FinishReason::Stop`. They are not part of it.
     pub stop_tokens: Arc<[TokenId]>,
@@ -59,8 +64,24 @@ pub enum Event {
         /// Tokens of the prompt that need not be computed.
         cached: TokenCount,
     },
+    /// The probabilities of the next tokens of its prompt, from the second token on: the first has
+    /// nothing before it. Comes only if the prompt is scored, and for each token once.
+    Scored {
+        /// The sequence.
+        sequence: SequenceId,
+        /// One entry a token.
+        scores: Vec<TokenLogprobs>,
+    },
     /// The next token of its answer.
     Token {
+        /// The sequence.
+        sequence: SequenceId,
+        /// The token.
+        draw: Draw,
+    },
+    /// It drew a token that ends its answer and is no part of it. Comes only if the prompt is
+    /// scored: whoever wants every probability wants this one as well.
+    Unsaid {
         /// The sequence.
         sequence: SequenceId,
         /// The token.
@@ -89,7 +110,9 @@ impl Event {
     pub fn sequence(&self) -> SequenceId {
         match self {
             Self::Started { sequence, .. }
+            | Self::Scored { sequence, .. }
             | Self::Token { sequence, .. }
+            | Self::Unsaid { sequence, .. }
             | Self::Rewound { sequence, .. }
             | Self::Ended { sequence, .. } => *sequence,
         }

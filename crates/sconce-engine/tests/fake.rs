@@ -2,7 +2,7 @@
 
 use sconce_domain::{BlockId, BlockSize, Sampling, TokenCount, TokenId};
 use sconce_engine::fake::{FakeError, FakeExecutor};
-use sconce_engine::{DrawRequest, Executor, Sampled, Step, StepChunk};
+use sconce_engine::{Computed, DrawRequest, Executor, ScoreRequest, Step, StepChunk};
 
 const VOCABULARY: u32 = 50;
 
@@ -23,10 +23,11 @@ fn chunk<'a>(tokens: &'a [TokenId], start: u32, blocks: &'a [BlockId]) -> StepCh
         start: TokenCount(start),
         blocks,
         draw: None,
+        score: None,
     }
 }
 
-fn run(fake: &mut FakeExecutor, chunk: StepChunk<'_>) -> Result<Vec<Sampled>, FakeError> {
+fn run(fake: &mut FakeExecutor, chunk: StepChunk<'_>) -> Result<Vec<Computed>, FakeError> {
     fake.run(&Step {
         chunks: vec![chunk],
     })
@@ -52,7 +53,7 @@ fn a_prompt_in_pieces_draws_what_it_draws_whole() {
     let mut pieces = fake();
     assert_eq!(
         run(&mut pieces, chunk(&all[..3], 0, &blocks[..2])),
-        Ok(vec![Sampled::Nothing])
+        Ok(vec![Computed::default()])
     );
     let end = run(
         &mut pieces,
@@ -62,7 +63,10 @@ fn a_prompt_in_pieces_draws_what_it_draws_whole() {
         },
     );
     assert_eq!(end, whole);
-    assert!(matches!(whole.unwrap()[..], [Sampled::Token(_)]));
+    assert!(matches!(
+        whole.unwrap()[..],
+        [Computed { draw: Some(_), .. }]
+    ));
 }
 
 #[test]
@@ -145,6 +149,52 @@ fn a_token_that_the_client_did_not_send_is_noticed() {
         StepChunk {
             draw,
             ..chunk(&all, 0, &[BlockId(0)])
+        },
+    );
+}
+
+#[test]
+fn a_prompt_is_scored_by_all_that_stands_before_each_token() {
+    let all = tokens(5);
+    let expected = sconce_engine::fake::scores(&all, 2);
+    let score = |first: u32, targets: std::ops::Range<usize>| {
+        Some(ScoreRequest {
+            first: TokenCount(first),
+            targets: &all[targets],
+            alternatives: 2,
+        })
+    };
+    let blocks = [BlockId(4), BlockId(0), BlockId(9)];
+    let mut fake = fake();
+    let begin = StepChunk {
+        score: score(0, 1..4),
+        ..chunk(&all[..3], 0, &blocks[..2])
+    };
+    assert_eq!(run(&mut fake, begin).unwrap()[0].scores, expected[..3]);
+    let end = StepChunk {
+        score: score(3, 4..5),
+        ..chunk(&all[3..], 3, &blocks)
+    };
+    assert_eq!(run(&mut fake, end).unwrap()[0].scores, expected[3..]);
+    let mut other = all.clone();
+    other[0] = TokenId(9);
+    assert_ne!(sconce_engine::fake::scores(&other, 2)[3], expected[3]);
+}
+
+#[test]
+#[should_panic(expected = "not in the chunk")]
+fn a_score_outside_of_the_chunk_is_noticed() {
+    let all = tokens(4);
+    let score = Some(ScoreRequest {
+        first: TokenCount(1),
+        targets: &all[2..4],
+        alternatives: 0,
+    });
+    let _ = run(
+        &mut fake(),
+        StepChunk {
+            score,
+            ..chunk(&all[..2], 0, &[BlockId(0)])
         },
     );
 }

@@ -89,13 +89,14 @@ impl BlockPool {
         adopted
     }
 
-    /// Whether a sequence without a table could have the blocks of all its `known` tokens now.
+    /// Whether a sequence without a table could have the blocks of `tokens` tokens now, if it
+    /// adopts what it can of `known`.
     #[must_use]
-    pub fn fits(&self, tenant: &TenantId, known: &[TokenId]) -> bool {
+    pub fn fits(&self, tenant: &TenantId, known: &[TokenId], tokens: TokenCount) -> bool {
         let prefix = self.cached_prefix(tenant, known);
         let in_use = |id: &BlockId| self.blocks[id.0 as usize].references > 0;
         let shared = prefix.iter().filter(|(_, id)| in_use(id)).count() as u32;
-        let all = self.size.blocks_for(TokenCount(known.len() as u32));
+        let all = self.size.blocks_for(tokens);
         BlockCount(all.0 - shared) <= self.free()
     }
 

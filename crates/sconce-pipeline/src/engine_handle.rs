@@ -54,6 +54,7 @@ pub(crate) struct Board {
 pub(crate) struct Submission {
     pub(crate) prompt: Vec<TokenId>,
     pub(crate) sampling: Sampling,
+    pub(crate) prompt_logprobs: Option<u8>,
     pub(crate) priority: Priority,
     pub(crate) generated_max: TokenCount,
     pub(crate) stop_tokens: Arc<[TokenId]>,
@@ -89,6 +90,7 @@ impl EngineHandle {
             priority: submission.priority,
             prompt: submission.prompt,
             sampling: submission.sampling,
+            prompt_logprobs: submission.prompt_logprobs,
             generated_max: submission.generated_max,
             stop_tokens: submission.stop_tokens,
             constraint: submission.constraint,

@@ -230,6 +230,16 @@ impl<E: Executor> Worker<E> {
                     let _gone = route.listener.send(TokenEvent::Token { draw, at });
                 }
             }
+            Event::Scored { sequence, scores } => {
+                if let Some(route) = self.routes.get(&sequence) {
+                    let _gone = route.listener.send(TokenEvent::Scored { scores });
+                }
+            }
+            Event::Unsaid { sequence, draw } => {
+                if let Some(route) = self.routes.get(&sequence) {
+                    let _gone = route.listener.send(TokenEvent::Unsaid { draw });
+                }
+            }
             // Nobody up here rewinds, so nobody waits to hear of it.
             Event::Rewound { .. } => {}
             Event::Ended { sequence, reason } => {

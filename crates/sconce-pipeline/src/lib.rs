@@ -7,6 +7,7 @@
 
 mod admission;
 mod answer;
+mod echo;
 mod engine_handle;
 mod engine_meter;
 mod engine_thread;
@@ -33,6 +34,6 @@ pub use grammars::{CompiledGrammar, GrammarCompiler, GrammarRefused, Grammars};
 pub use metrics::{Metrics, ModelMetrics};
 pub use pipeline::{Pipeline, Readiness};
 pub use refusal::Refusal;
-pub use request::{AnswerOptions, AnswerRequest, Ask, AskedGrammar, Prompt};
+pub use request::{AnswerOptions, AnswerRequest, Ask, AskedGrammar, EndTokens, Prompt};
 pub use served_model::{ModelEntry, ServedModel};
 pub use text_stream::{TokenChance, TokenReport};

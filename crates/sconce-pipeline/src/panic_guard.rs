@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use sconce_engine::{Executor, Sampled, Step};
+use sconce_engine::{Computed, Executor, Step};
 
 /// Catches what the device's code lets go.
 ///
@@ -28,7 +28,7 @@ pub(crate) enum StepFailure<E> {
 impl<E: Executor> Executor for PanicGuard<E> {
     type Error = StepFailure<E::Error>;
 
-    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Sampled>, Self::Error> {
+    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Computed>, Self::Error> {
         match catch_unwind(AssertUnwindSafe(|| self.0.run(step))) {
             Ok(outcome) => outcome.map_err(StepFailure::Failed),
             Err(panic) => Err(StepFailure::Panicked {

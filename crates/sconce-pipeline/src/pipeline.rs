@@ -7,11 +7,12 @@ use sconce_domain::{RequestId, Sampling, TokenCount, TokenId, Withheld};
 
 use crate::admission::{Admission, AdmissionLimits};
 use crate::answer::AnswerStream;
+use crate::echo::Echo;
 use crate::engine_handle::Submission;
 use crate::metrics::Metrics;
 use crate::models::Models;
 use crate::record::OpenRecord;
-use crate::route::{Routed, route};
+use crate::route::{Routed, RoutedPrompt, route};
 use crate::seed::{Numbers, seed_of_answer};
 use crate::served_model::{ModelEntry, ServedModel};
 use crate::text_stream::TextStream;
@@ -87,7 +88,7 @@ impl Pipeline {
         let models = self.ready_models()?;
         let admitted = self.admission.admit(request)?;
         let routed = route(admitted, &models).await?;
-        let prompt_tokens = routed.prompts.iter().map(Vec::len).sum::<usize>();
+        let prompt_tokens: usize = routed.prompts.iter().map(|it| it.tokens.len()).sum();
         record.begin(
             Arc::clone(&routed.model.name),
             TokenCount(u32::try_from(prompt_tokens).unwrap_or(u32::MAX)),
@@ -192,10 +193,14 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
     let stop_tokens = model.stop_tokens(&options);
     let mut texts = Vec::new();
     for (index, prompt) in (0..).zip(repeat_each(prompts, options.answers)) {
-        let generated_max = answer_room(model.context, &prompt, options.generated_max);
+        let RoutedPrompt { tokens, echo } = prompt;
+        let generated_max = answer_room(model.context, &tokens, options.generated_max);
+        let prompt_logprobs = options.logprobs.filter(|_| options.echoes);
+        let echo = echo.map(|it| Echo::new(it, prompt_logprobs.is_some()));
         let tokens: TokenStream = model.engine.submit(Submission {
-            prompt,
+            prompt: tokens,
             sampling: sampling(&options, &stop_tokens, seed_of_answer(seed, index)),
+            prompt_logprobs,
             priority: options.priority,
             generated_max,
             stop_tokens: Arc::clone(&stop_tokens),
@@ -208,6 +213,7 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
             tokenizer,
             &stop,
             options.generated_min,
+            echo,
         ));
     }
     AnswerStream::new(texts, options.answers, record, place)
@@ -228,14 +234,14 @@ fn sampling(options: &AnswerOptions, stop_tokens: &Arc<[TokenId]>, seed: u64) ->
     }
 }
 
-fn repeat_each(prompts: Vec<Vec<TokenId>>, answers: u32) -> impl Iterator<Item = Vec<TokenId>> {
+fn repeat_each(prompts: Vec<RoutedPrompt>, answers: u32) -> impl Iterator<Item = RoutedPrompt> {
     prompts
         .into_iter()
         .flat_map(move |it| std::iter::repeat_n(it, answers as usize))
 }
 
 /// Tokens that an answer may have: what the client allows, and no more than what the prompt has
-/// left of the context. Routing made sure that this is at least one.
+/// left of the context. Routing made sure that this has room for one.
 fn answer_room(context: TokenCount, prompt: &[TokenId], wanted: Option<TokenCount>) -> TokenCount {
     let prompt_tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
     let left = TokenCount(context.0.saturating_sub(prompt_tokens));

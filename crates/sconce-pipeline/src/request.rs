@@ -46,6 +46,16 @@ pub struct AskedGrammar {
     pub grammar: Grammar,
 }
 
+/// What the tokens mean that end an answer by the model's own rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EndTokens {
+    /// They end it, and are no part of it.
+    #[default]
+    Honoured,
+    /// Nothing: they are tokens like any other, without text.
+    Ignored,
+}
+
 /// How a request is to be answered. The parser of the wire has checked every range.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnswerOptions {
@@ -56,6 +66,9 @@ pub struct AnswerOptions {
     pub generated_max: Option<TokenCount>,
     /// Neither the model nor a stop string ends an answer before it has so many tokens.
     pub generated_min: TokenCount,
+    /// Whether each answer begins with its prompt; with the probabilities of the prompt's tokens, if
+    /// those of the answer's are asked for.
+    pub echoes: bool,
     /// See `Sampling`.
     pub temperature: f32,
     /// See `Sampling`.
@@ -72,8 +85,8 @@ pub struct AnswerOptions {
     pub stop: Vec<String>,
     /// Tokens that end an answer and are not part of it, besides the model's own.
     pub stop_tokens: Vec<TokenId>,
-    /// Whether the model's own end of an answer is a token like any other.
-    pub ignores_end: bool,
+    /// What the tokens mean that end an answer by the model's own rules.
+    pub end_tokens: EndTokens,
     /// What each answer must look like, if it must.
     pub grammar: Option<AskedGrammar>,
     /// How urgent it is.
@@ -88,6 +101,7 @@ impl Default for AnswerOptions {
             answers: 1,
             generated_max: None,
             generated_min: TokenCount(0),
+            echoes: false,
             temperature: 1.0,
             truncation: Truncation::default(),
             penalties: Penalties::default(),
@@ -96,7 +110,7 @@ impl Default for AnswerOptions {
             logprobs: None,
             stop: Vec::new(),
             stop_tokens: Vec::new(),
-            ignores_end: false,
+            end_tokens: EndTokens::default(),
             grammar: None,
             priority: Priority::default(),
             user: None,

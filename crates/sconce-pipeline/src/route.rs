@@ -7,6 +7,7 @@ use sconce_domain::{Message, TenantId, TokenCount, TokenId};
 use sconce_text::{CivilTime, RenderOptions, Specials, StopStrings, TextError};
 
 use crate::admission::{Admitted, Place};
+use crate::echo::EchoedPrompt;
 use crate::models::Models;
 use crate::{AnswerOptions, Ask, CompiledGrammar, Prompt, Refusal, ServedModel};
 
@@ -15,11 +16,18 @@ use crate::{AnswerOptions, Ask, CompiledGrammar, Prompt, Refusal, ServedModel};
 #[must_use = "dropping this gives the places back"]
 pub(crate) struct Routed {
     pub(crate) model: Arc<ServedModel>,
-    pub(crate) prompts: Vec<Vec<TokenId>>,
+    pub(crate) prompts: Vec<RoutedPrompt>,
     pub(crate) options: AnswerOptions,
     pub(crate) stop: StopStrings,
     pub(crate) grammar: Option<Arc<dyn CompiledGrammar>>,
     pub(crate) place: Place,
+}
+
+/// A prompt's tokens, and how it is told again if it is.
+#[derive(Debug, Clone)]
+pub(crate) struct RoutedPrompt {
+    pub(crate) tokens: Vec<TokenId>,
+    pub(crate) echo: Option<Arc<EchoedPrompt>>,
 }
 
 /// Finds the model and makes the prompts. Rendering and tokenizing a long prompt takes tens of
@@ -52,14 +60,17 @@ fn prepare(
 ) -> Result<Routed, Refusal> {
     let Admitted { request, place } = admitted;
     let prompts = match request.ask {
-        Ask::Chat(messages) => vec![chat_prompt(&model, &messages)?],
+        Ask::Chat(messages) => vec![RoutedPrompt {
+            tokens: chat_prompt(&model, &messages)?,
+            echo: None,
+        }],
         Ask::Completion(prompts) => prompts
             .into_iter()
-            .map(|prompt| completion_prompt(&model, prompt))
+            .map(|prompt| completion_prompt(&model, prompt, request.options.echoes))
             .collect::<Result<_, _>>()?,
     };
     for prompt in &prompts {
-        check_length(&model, prompt)?;
+        check_length(&model, &prompt.tokens)?;
     }
     check_options(&model, &request.options)?;
     let stop = StopStrings::new(&request.options.stop).map_err(|error| Refusal::StopString {
@@ -100,14 +111,20 @@ fn chat_prompt(model: &ServedModel, messages: &[Message]) -> Result<Vec<TokenId>
     encode(model, &text)
 }
 
-fn completion_prompt(model: &ServedModel, prompt: Prompt) -> Result<Vec<TokenId>, Refusal> {
-    match prompt {
-        Prompt::Text(text) => encode(model, &text),
+fn completion_prompt(
+    model: &ServedModel,
+    prompt: Prompt,
+    echoes: bool,
+) -> Result<RoutedPrompt, Refusal> {
+    let (tokens, text) = match prompt {
+        Prompt::Text(text) => (encode(model, &text)?, Some(text)),
         Prompt::Tokens(tokens) => {
             check_known(model, "prompt", tokens.iter().copied())?;
-            Ok(tokens)
+            (tokens, None)
         }
-    }
+    };
+    let echo = echoes.then(|| Arc::new(EchoedPrompt::new(&model.tokenizer, &tokens, text)));
+    Ok(RoutedPrompt { tokens, echo })
 }
 
 fn check_options(model: &ServedModel, options: &AnswerOptions) -> Result<(), Refusal> {

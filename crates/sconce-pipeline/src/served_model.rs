@@ -6,7 +6,7 @@ use sconce_domain::{TokenCount, TokenId};
 use sconce_text::{ChatTemplate, Tokenizer};
 
 use crate::engine_handle::EngineHandle;
-use crate::{AnswerOptions, Grammars};
+use crate::{AnswerOptions, EndTokens, Grammars};
 
 /// What the pipeline is given to serve a model.
 #[derive(Debug)]
@@ -47,10 +47,9 @@ impl ServedModel {
 
     /// The tokens that end an answer under `options`.
     pub(crate) fn stop_tokens(&self, options: &AnswerOptions) -> Arc<[TokenId]> {
-        let own = if options.ignores_end {
-            &[]
-        } else {
-            self.tokenizer.end_tokens()
+        let own = match options.end_tokens {
+            EndTokens::Honoured => self.tokenizer.end_tokens(),
+            EndTokens::Ignored => &[],
         };
         own.iter().chain(&options.stop_tokens).copied().collect()
     }

@@ -8,12 +8,13 @@ use std::time::Instant;
 use sconce_domain::{Draw, FinishReason, TokenCount, TokenId, TokenLogprob, TokenLogprobs};
 use sconce_text::{Detokenizer, Scanned, StopScanner, StopStrings, Tokenizer};
 
+use crate::echo::Echo;
 use crate::token_stream::{TokenEvent, TokenStream};
 
 /// A token of an answer and how likely it and its rivals were.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenReport {
-    /// The token that was drawn.
+    /// The token that was drawn, or stands in the prompt.
     pub chosen: TokenChance,
     /// The likeliest tokens at its place, the likeliest first.
     pub top: Vec<TokenChance>,
@@ -24,12 +25,13 @@ pub struct TokenReport {
 /// A token and how likely it was.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TokenChance {
-    /// Its text; half a character shows as U+FFFD.
+    /// Its text; half a character shows as U+FFFD, and `bytes` tell which half.
     pub text: String,
     /// Its bytes; none for a token that is structure and not text.
     pub bytes: Vec<u8>,
-    /// Natural logarithm of its probability.
-    pub logprob: f32,
+    /// Natural logarithm of its probability; none for the first token of a prompt, as nothing tells
+    /// it.
+    pub logprob: Option<f32>,
 }
 
 /// What happened to an answer's text.
@@ -54,6 +56,7 @@ pub(crate) struct TextStream {
     /// Stop strings that end within so many tokens do not count.
     generated_min: u32,
     reports: Reports,
+    echo: Option<Echo>,
     ending: FinishReason,
     progress: Progress,
 }
@@ -87,14 +90,20 @@ impl TextStream {
         tokenizer: Arc<Tokenizer>,
         stop: &StopStrings,
         generated_min: TokenCount,
+        echo: Option<Echo>,
     ) -> Self {
+        let reports = Reports {
+            produced_chars: echo.as_ref().map_or(0, Echo::chars),
+            ..Reports::default()
+        };
         Self {
             tokens: Some(tokens),
             tokenizer,
             detokenizer: Detokenizer::after_prompt(),
             scanner: stop.scanner(),
             generated_min: generated_min.0,
-            reports: Reports::default(),
+            reports,
+            echo,
             ending: FinishReason::Stop,
             progress: Progress::default(),
         }
@@ -108,15 +117,16 @@ impl TextStream {
     pub(crate) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<TextEvent> {
         while let Some(tokens) = &mut self.tokens {
             let piece = match ready!(tokens.poll_event(context)) {
-                TokenEvent::Started { cached } => {
-                    // What a preempted sequence finds on its return is its own work.
-                    self.progress.cached.get_or_insert(cached);
-                    None
-                }
+                TokenEvent::Started { cached } => self.begin(cached),
+                TokenEvent::Scored { scores } => self.tell_scores(&scores),
                 TokenEvent::Token { draw, at } => {
                     self.progress.generated += 1;
                     self.progress.first_token.get_or_insert(at);
                     self.take(&draw)
+                }
+                TokenEvent::Unsaid { draw } => {
+                    self.report(&draw, "");
+                    None
                 }
                 TokenEvent::Ended { reason } => self.end(reason),
             };
@@ -127,12 +137,32 @@ impl TextStream {
         Poll::Ready(TextEvent::Ended(self.ending))
     }
 
+    /// What a preempted sequence finds on its return is its own work, so only its first start counts.
+    fn begin(&mut self, cached: TokenCount) -> Option<TextEvent> {
+        if self.progress.cached.is_some() {
+            return None;
+        }
+        self.progress.cached = Some(cached);
+        let (text, tokens) = self.echo.as_mut()?.begin(&self.tokenizer);
+        piece(text, tokens)
+    }
+
+    fn tell_scores(&mut self, scores: &[TokenLogprobs]) -> Option<TextEvent> {
+        let tokens = self.echo.as_mut()?.score(&self.tokenizer, scores);
+        piece(String::new(), tokens)
+    }
+
+    /// Notes a token and the text that it completed.
+    fn report(&mut self, draw: &Draw, text: &str) {
+        let report = draw.logprobs.as_ref().map(|it| report(&self.tokenizer, it));
+        self.reports.produce(text, report);
+    }
+
     fn take(&mut self, draw: &Draw) -> Option<TextEvent> {
         let text = self
             .detokenizer
             .push(self.tokenizer.token_bytes(draw.token));
-        let report = draw.logprobs.as_ref().map(|it| report(&self.tokenizer, it));
-        self.reports.produce(&text, report);
+        self.report(draw, &text);
         let scanned = self.scan(&text);
         if scanned.stopped_by.is_some() {
             self.tokens = None;
@@ -173,7 +203,7 @@ fn piece(text: String, tokens: Vec<TokenReport>) -> Option<TextEvent> {
     says_something.then_some(TextEvent::Piece { text, tokens })
 }
 
-fn report(tokenizer: &Tokenizer, logprobs: &TokenLogprobs) -> TokenReport {
+pub(crate) fn report(tokenizer: &Tokenizer, logprobs: &TokenLogprobs) -> TokenReport {
     TokenReport {
         chosen: chance(tokenizer, logprobs.chosen),
         top: logprobs
@@ -186,16 +216,15 @@ fn report(tokenizer: &Tokenizer, logprobs: &TokenLogprobs) -> TokenReport {
 }
 
 fn chance(tokenizer: &Tokenizer, entry: TokenLogprob) -> TokenChance {
-    let TokenLogprob { token, logprob } = entry;
-    TokenChance {
-        text: token_text(tokenizer, token),
-        bytes: tokenizer.token_bytes(token).to_vec(),
-        logprob,
-    }
+    token_chance(tokenizer, entry.token, entry.logprob)
 }
 
-fn token_text(tokenizer: &Tokenizer, token: TokenId) -> String {
-    tokenizer.token_text(token).into_owned()
+pub(crate) fn token_chance(tokenizer: &Tokenizer, token: TokenId, logprob: f32) -> TokenChance {
+    TokenChance {
+        text: tokenizer.token_text(token).into_owned(),
+        bytes: tokenizer.token_bytes(token).to_vec(),
+        logprob: Some(logprob),
+    }
 }
 
 impl Reports {

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use sconce_domain::{Draw, FinishReason, SequenceId, TokenCount};
+use sconce_domain::{Draw, FinishReason, SequenceId, TokenCount, TokenLogprobs};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::engine_handle::EngineHandle;
@@ -13,8 +13,12 @@ use crate::engine_handle::EngineHandle;
 pub(crate) enum TokenEvent {
     /// Its prompt began to be computed. Comes again after a preemption.
     Started { cached: TokenCount },
+    /// The probabilities of the next tokens of its prompt, from the second on.
+    Scored { scores: Vec<TokenLogprobs> },
     /// The next token, and when the engine had it.
     Token { draw: Draw, at: Instant },
+    /// The token that ended a scored sequence, no part of its answer.
+    Unsaid { draw: Draw },
     /// Nothing comes any more.
     Ended { reason: FinishReason },
 }

@@ -42,7 +42,8 @@ impl Report {
         report
     }
 
-    /// The logarithm of the probability that a token of this logit has.
+    /// The logarithm of the probability that a token of this logit has: below that of the likeliest
+    /// one if the logit is, however close, so that whoever compares the two finds out.
     pub(crate) fn logprob(&self, logit: f32) -> f32 {
         if logit == self.max && logit > f32::NEG_INFINITY {
             return -self.log_sum as f32;
@@ -51,14 +52,16 @@ impl Report {
         if logprob.is_nan() {
             f32::NEG_INFINITY
         } else {
-            logprob as f32
+            (logprob as f32).min((-self.log_sum as f32).next_down())
         }
     }
 
-    /// Completes the report with the drawn token.
-    pub(crate) fn of(self, chosen: TokenLogprob) -> TokenLogprobs {
+    /// Completes the report with a token, of the same logits.
+    pub(crate) fn of(self, token: TokenId, logits: &[f32]) -> TokenLogprobs {
+        let logit = logits.get(token.0 as usize).copied();
+        let logprob = self.logprob(logit.unwrap_or(f32::NEG_INFINITY));
         TokenLogprobs {
-            chosen,
+            chosen: TokenLogprob { token, logprob },
             top: self.top,
         }
     }

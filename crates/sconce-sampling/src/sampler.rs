@@ -1,6 +1,6 @@
 //! The draw itself: the steps in their order, over scratch that is kept between draws.
 
-use sconce_domain::{Draw, Sampling, TokenId, TokenLogprob, TokenMask};
+use sconce_domain::{Draw, Sampling, TokenId, TokenLogprobs, TokenMask};
 
 use crate::generator::random_unit;
 use crate::logprobs::Report;
@@ -70,21 +70,17 @@ impl Sampler {
         self.occurrences.restore(logits);
         self.bias.restore(logits);
         self.masked.restore(logits);
-        let logprobs = report.map(|it| {
-            let logit = logits
-                .get(token as usize)
-                .copied()
-                .unwrap_or(f32::NEG_INFINITY);
-            let logprob = it.logprob(logit);
-            it.of(TokenLogprob {
-                token: TokenId(token),
-                logprob,
-            })
-        });
-        Draw {
-            token: TokenId(token),
-            logprobs,
-        }
+        let token = TokenId(token);
+        let logprobs = report.map(|it| it.of(token, logits));
+        Draw { token, logprobs }
+    }
+
+    /// Tells how likely `target` is as the next token, and the `alternatives` most likely ones.
+    ///
+    /// Shape: `logits` is `[vocabulary]`. A token outside of it has the probability zero.
+    #[must_use]
+    pub fn score(&mut self, logits: &[f32], target: TokenId, alternatives: u8) -> TokenLogprobs {
+        Report::read(logits, alternatives, &mut self.front).of(target, logits)
     }
 
     /// Chooses among the tokens that are not withheld, or among those that are if there are no

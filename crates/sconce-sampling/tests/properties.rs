@@ -204,6 +204,8 @@ proptest! {
         let top: Vec<usize> = report.top.iter().map(|it| it.token.0 as usize).collect();
         let order = ranking(&logits);
         prop_assert_eq!(&top, &order[..logits.len().min(count.into())]);
+        let scored = Sampler::new().score(&logits, drawn.token, count);
+        prop_assert_eq!(scored, report);
     }
 }
 
@@ -274,6 +276,21 @@ fn a_penalty_applies_to_the_biased_logit_and_no_bias_makes_up_for_withholding() 
     };
     let drawn = Sampler::new().draw(&mut [1.75, -1.0, 5.0], &context);
     assert_eq!(drawn.token, TokenId(0));
+}
+
+#[test]
+fn a_token_that_is_not_the_likeliest_never_looks_as_if_it_were() {
+    // The logits differ in their last bit, which their logarithms of probability have no room for.
+    let mut logits = vec![1.0_f32; 4096];
+    logits[7] = 1.0_f32.next_up();
+    let mut sampler = Sampler::new();
+    let likeliest = sampler.score(&logits, TokenId(7), 1);
+    assert_eq!(likeliest.chosen, likeliest.top[0]);
+    let other = sampler.score(&logits, TokenId(8), 1);
+    assert_eq!(other.top, likeliest.top);
+    assert!(other.chosen.logprob < other.top[0].logprob);
+    let unknown = sampler.score(&logits, TokenId(4096), 0);
+    assert_eq!(unknown.chosen.logprob, f32::NEG_INFINITY);
 }
 
 /// How many tokens the cuts leave, computed from a full sort; generous by a rounding error.

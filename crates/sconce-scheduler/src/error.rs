@@ -28,12 +28,6 @@ pub enum SchedulerError {
         /// The sequence.
         sequence: SequenceId,
     },
-    /// There is nothing to generate.
-    #[error("{sequence} asks for no tokens: ask for at least one")]
-    NothingAsked {
-        /// The sequence.
-        sequence: SequenceId,
-    },
     /// Two sequences would have one name.
     #[error("{sequence} is in the engine already: give each sequence an id of its own")]
     DuplicateId {

@@ -36,7 +36,7 @@ impl Scheduler {
         let Some(victim) = self.victim_for(head) else {
             return;
         };
-        if self.has_place() && self.pool.fits(&head.tenant, &head.tokens) {
+        if self.has_place() && self.pool.fits(&head.tenant, head.adoptable(), head.known()) {
             return;
         }
         self.give_way(victim);
@@ -123,7 +123,9 @@ impl Scheduler {
         self.queue.begin(sequence);
         if !sequence.has_started {
             sequence.has_started = true;
-            self.counters.prefix_queried_tokens += sequence.prompt_length as u64;
+            if !sequence.is_to_be_scored() {
+                self.counters.prefix_queried_tokens += sequence.prompt_length as u64;
+            }
             self.counters.prefix_hit_tokens += u64::from(cached.0);
             draft.plan.started.push((id, cached));
         }
@@ -138,7 +140,7 @@ impl Scheduler {
     /// Takes the cached prefix and a block for everything else that is known, or nothing.
     fn take_blocks(&mut self, id: SequenceId, plan: &StepPlan) -> Option<TokenCount> {
         let sequence = &self.sequences[&id];
-        let cached = self.pool.adopt(id, &sequence.tenant, &sequence.tokens);
+        let cached = self.pool.adopt(id, &sequence.tenant, sequence.adoptable());
         if self.is_about_to_be_cached(sequence, cached, plan)
             || self.pool.grow(id, sequence.known()).is_err()
         {
@@ -157,10 +159,11 @@ impl Scheduler {
         plan: &StepPlan,
     ) -> bool {
         let end = TokenCount(cached.0 + self.pool.block_size().tokens().0);
-        let Some(prefix) = sequence.tokens.get(..end.0 as usize) else {
+        let adoptable = sequence.adoptable();
+        let Some(prefix) = adoptable.get(..end.0 as usize) else {
             return false;
         };
-        let leaves_one = end < sequence.known();
+        let leaves_one = prefix.len() < adoptable.len();
         leaves_one
             && plan.chunks.iter().any(|chunk| {
                 let other = &self.sequences[&chunk.sequence];

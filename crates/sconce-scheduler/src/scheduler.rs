@@ -29,7 +29,7 @@ pub struct Counters {
     pub preemptions: u64,
     /// Those of them that were made for a sequence with a better claim.
     pub displacements: u64,
-    /// Prompt tokens looked up in the cache, once for each sequence.
+    /// Prompt tokens looked up in the cache, once for each sequence whose prompt is not scored.
     pub prefix_queried_tokens: u64,
     /// Those of them that were found.
     pub prefix_hit_tokens: u64,
@@ -65,9 +65,6 @@ impl Scheduler {
         let sequence = arrival.id;
         if arrival.prompt.is_empty() {
             return Err(SchedulerError::EmptyPrompt { sequence });
-        }
-        if arrival.generated_max.0 == 0 {
-            return Err(SchedulerError::NothingAsked { sequence });
         }
         if self.sequences.contains_key(&sequence) {
             return Err(SchedulerError::DuplicateId { sequence });
@@ -140,6 +137,7 @@ impl Scheduler {
         for (chunk, outcome) in plan.chunks.iter().zip(outcomes) {
             let sequence = self.sequences.get_mut(&chunk.sequence).expect(IS_ADMITTED);
             sequence.computed = chunk.end();
+            sequence.scored = sequence.scored.max(chunk.end().0 as usize);
             self.pool.seal(
                 chunk.sequence,
                 &sequence.tokens[..sequence.computed.0 as usize],
@@ -266,8 +264,8 @@ impl Scheduler {
     }
 
     fn check_that_it_fits(&self, arrival: &Arrival) -> Result<(), SchedulerError> {
-        let tokens = arrival.prompt.len() as u64 + u64::from(arrival.generated_max.0);
-        // The last token of an answer is never computed.
+        let tokens = arrival.prompt.len() as u64 + u64::from(arrival.generated_max.0.max(1));
+        // The last token of an answer is never computed, those of the prompt are.
         let computed = u32::try_from(tokens - 1).unwrap_or(u32::MAX);
         let wanted = self.pool.block_size().blocks_for(TokenCount(computed));
         let total = self.pool.total();

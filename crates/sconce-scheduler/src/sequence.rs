@@ -1,6 +1,10 @@
 //! A sequence on its way through the engine.
 
+use std::ops::Range;
+
 use sconce_domain::{Priority, SequenceId, TenantId, TokenCount, TokenId, Weight};
+
+use crate::Chunk;
 
 /// A sequence that wants to be admitted.
 #[derive(Debug, Clone)]
@@ -15,7 +19,10 @@ pub struct Arrival {
     pub priority: Priority,
     /// The tokens to continue; never empty.
     pub prompt: Vec<TokenId>,
-    /// Tokens it will generate at most; at least one.
+    /// Whether the probability of each token of the prompt is wanted. Then the whole prompt is
+    /// computed, as the cache keeps no probabilities.
+    pub scores_prompt: bool,
+    /// Tokens it will generate at most.
     pub generated_max: TokenCount,
 }
 
@@ -30,6 +37,8 @@ pub struct Sequence {
     pub(crate) prompt_length: usize,
     /// Tokens at the front whose keys and values are in the sequence's blocks.
     pub(crate) computed: TokenCount,
+    /// Tokens at the front from which the probability of the one after them is no longer wanted.
+    pub(crate) scored: usize,
     /// Its place in the order of arrival.
     pub(crate) place: u64,
     pub(crate) has_started: bool,
@@ -42,6 +51,11 @@ impl Sequence {
             tenant: arrival.tenant,
             priority: arrival.priority,
             prompt_length: arrival.prompt.len(),
+            scored: if arrival.scores_prompt {
+                0
+            } else {
+                arrival.prompt.len()
+            },
             tokens: arrival.prompt,
             computed: TokenCount(0),
             place,
@@ -65,6 +79,28 @@ impl Sequence {
     #[must_use]
     pub fn generated(&self) -> &[TokenId] {
         &self.tokens[self.prompt_length..]
+    }
+
+    /// The positions of `chunk` whose logits tell the probability of the next token of the prompt,
+    /// and have not told it before: none unless the prompt is scored.
+    #[must_use]
+    pub fn positions_to_score(&self, chunk: &Chunk) -> Range<usize> {
+        let end = (chunk.end().0 as usize).min(self.prompt_length - 1);
+        (chunk.start.0 as usize).max(self.scored).min(end)..end
+    }
+
+    /// The tokens of which a prefix may be adopted. What is still to be scored must be computed,
+    /// whoever has computed it before.
+    pub(crate) fn adoptable(&self) -> &[TokenId] {
+        if self.is_to_be_scored() {
+            &self.tokens[..=self.scored]
+        } else {
+            &self.tokens
+        }
+    }
+
+    pub(crate) fn is_to_be_scored(&self) -> bool {
+        self.scored + 1 < self.prompt_length
     }
 
     /// Sorts sequences by who gives way last: the most urgent, and of those the oldest.

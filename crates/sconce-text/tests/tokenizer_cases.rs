@@ -119,6 +119,34 @@ fn markers_are_tokens_only_where_they_are_parsed() {
 }
 
 #[test]
+fn a_prompts_pieces_make_up_the_prompt_markers_too() {
+    let texts = [
+        ("qwen2", "<|im_start|>user\ngrüß 🦀 dich<|im_end|>"),
+        ("llama-spm", "Hello, 漢字 world"),
+        ("llama-spm", "<s>Hello</s>"),
+        ("llama-bpe", " a  b"),
+    ];
+    for (name, text) in texts {
+        let Some(tokenizer) = tokenizer(name) else {
+            return;
+        };
+        let tokens = tokenizer
+            .encode(text, Specials::Parsed)
+            .expect("the text encodes");
+        let pieces = tokenizer.prompt_pieces(&tokens);
+        assert_eq!(pieces.len(), tokens.len());
+        assert_eq!(pieces.concat(), text, "{name}");
+    }
+    let Some(tokenizer) = tokenizer("qwen2") else {
+        return;
+    };
+    let sign = tokenizer.encode("𓀀", Specials::Parsed).expect("it encodes");
+    let pieces = tokenizer.prompt_pieces(&sign);
+    assert!(pieces.len() > 1 && pieces.last().is_some_and(|it| it == "𓀀"));
+    assert_eq!(tokenizer.prompt_pieces(&sign[..1]), ["\u{fffd}"]);
+}
+
+#[test]
 fn plain_text_never_becomes_a_control_token() {
     let Some(tokenizer) = tokenizer("llama-spm") else {
         return;

@@ -249,14 +249,17 @@ pub(crate) const FAULTS: &[Fault] = &[
         "somebody gives way though there is room",
         PLANNING,
         Expression(
-            "self.has_place() && self.pool.fits(&head.tenant, &head.tokens)",
+            "self.has_place() && self.pool.fits(&head.tenant, head.adoptable(), head.known())",
             "false",
         ),
     ),
     fault(
         "room for a place is made, and none for its blocks",
         PLANNING,
-        Expression("self.pool.fits(&head.tenant, &head.tokens)", "true"),
+        Expression(
+            "self.pool.fits(&head.tenant, head.adoptable(), head.known())",
+            "true",
+        ),
     ),
     fault(
         "a prompt that waits never goes before one that runs",
@@ -445,5 +448,41 @@ pub(crate) const FAULTS: &[Fault] = &[
         "a set of no tokens is drawn from",
         CONSTRAINT,
         Expression("mask.is_empty()", "false"),
+    ),
+    fault(
+        "what is found in the cache is not scored",
+        SEQUENCE,
+        Expression("self.scored + 1 < self.prompt_length", "false"),
+    ),
+    fault(
+        "what was scored before a preemption is scored again",
+        SCHEDULER,
+        Statements(
+            "sequence.scored = sequence.scored.max(chunk.end().0 as usize);",
+            "",
+        ),
+    ),
+    fault(
+        "a prompt that is scored never finds what it has scored itself",
+        SEQUENCE,
+        Expression("&self.tokens[..=self.scored]", "&self.tokens[..1]"),
+    ),
+    fault(
+        "the last token of a prompt is not scored",
+        SEQUENCE,
+        Expression(
+            "self.prompt_length - 1",
+            "self.prompt_length.saturating_sub(2)",
+        ),
+    ),
+    fault(
+        "a sequence that wants no token gets one",
+        ENGINE,
+        Expression("rules.generated_max.0 > 0", "true"),
+    ),
+    fault(
+        "the token that ends a scored sequence is not told",
+        ENGINE,
+        Expression("rules.prompt_logprobs.is_some()", "false"),
     ),
 ];

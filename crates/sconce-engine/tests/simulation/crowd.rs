@@ -10,6 +10,7 @@ use sconce_engine::{
     Constraint, ConstraintFailure, DrawRequest, Event, NewSequence, Progress, fake,
 };
 
+use crate::scores::Scores;
 use crate::script::Script;
 
 /// Draws are below this; small enough that stop tokens come up and prompts meet.
@@ -30,9 +31,19 @@ pub(crate) struct Member {
     /// Where it was taken back to and has not heard so yet.
     rewinds: VecDeque<TokenCount>,
     /// What it says when it runs alone, the prompt before it.
-    solo: Vec<TokenId>,
-    solo_reason: FinishReason,
+    solo: Solo,
+    /// What it hears beside its answer, if its prompt is scored.
+    scores: Option<Scores>,
     has_started: bool,
+}
+
+/// What a sequence comes to that has the device to itself.
+#[derive(Debug, Clone)]
+struct Solo {
+    tokens: Vec<TokenId>,
+    /// The token that ends it without being part of it.
+    unsaid: Option<TokenId>,
+    reason: FinishReason,
 }
 
 /// How a sequence draws and when it ends.
@@ -64,7 +75,7 @@ impl Member {
             generated_max: new.generated_max.0,
             script,
         };
-        let (solo, solo_reason) = rules.run_alone(&new.prompt, &[]);
+        let solo = rules.run_alone(&new.prompt, &[]);
         Self {
             tenant: new.tenant.clone(),
             priority: new.priority,
@@ -74,7 +85,7 @@ impl Member {
             tokens: new.prompt.clone(),
             rewinds: VecDeque::new(),
             solo,
-            solo_reason,
+            scores: Scores::of(new),
             has_started: false,
         }
     }
@@ -93,7 +104,7 @@ impl Member {
         self.rewinds.push_back(position);
         self.rules.sampling = sampling.unwrap_or(self.rules.sampling.clone());
         let (prompt, generated) = self.tokens.split_at(self.prompt_length);
-        (self.solo, self.solo_reason) = self.rules.run_alone(prompt, generated);
+        self.solo = self.rules.run_alone(prompt, generated);
     }
 
     fn hear(&mut self, token: TokenId) {
@@ -102,9 +113,12 @@ impl Member {
             self.rewinds.is_empty(),
             "it goes on and was not told from where"
         );
+        if let Some(scores) = &self.scores {
+            scores.check_that_all_are_heard();
+        }
         self.tokens.push(token);
         assert!(
-            self.solo.starts_with(&self.tokens),
+            self.solo.tokens.starts_with(&self.tokens),
             "it says something else than alone"
         );
     }
@@ -113,9 +127,12 @@ impl Member {
         if step_failed {
             assert_eq!(reason, FinishReason::Failed, "it was in a step that failed");
         } else {
-            assert_eq!(self.tokens, self.solo, "it ends too early");
+            assert_eq!(self.tokens, self.solo.tokens, "it ends too early");
+            if let Some(scores) = &self.scores {
+                scores.check_end(self.solo.unsaid);
+            }
             assert_eq!(
-                reason, self.solo_reason,
+                reason, self.solo.reason,
                 "it ends for another reason than alone"
             );
         }
@@ -178,6 +195,11 @@ impl Crowd {
                 assert!(!step_failed, "a step that fails has drawn nothing");
                 self.member(*sequence).hear(draw.token);
             }
+            Event::Scored { sequence, scores } => {
+                assert!(!step_failed, "a step that fails has scored nothing");
+                self.scores(*sequence).hear(scores);
+            }
+            Event::Unsaid { sequence, draw } => self.scores(*sequence).hear_unsaid(draw.token),
             Event::Rewound { sequence, position } => {
                 let expected = self.member(*sequence).rewinds.pop_front();
                 assert_eq!(expected, Some(*position), "{sequence} goes back elsewhere");
@@ -193,6 +215,11 @@ impl Crowd {
         self.live
             .get_mut(&id)
             .unwrap_or_else(|| panic!("{id} is gone and still speaks"))
+    }
+
+    fn scores(&mut self, id: SequenceId) -> &mut Scores {
+        let scores = self.member(id).scores.as_mut();
+        scores.unwrap_or_else(|| panic!("{id} is scored and did not ask for it"))
     }
 
     fn hear_start(&mut self, id: SequenceId, cached: TokenCount, size: BlockSize) {
@@ -216,7 +243,14 @@ impl Crowd {
             "{id} shares what its tenant has not had computed"
         );
         self.last_started.insert(queue, member.place);
-        self.queried_tokens += member.prompt_length as u64;
+        if member.scores.as_ref().is_some_and(Scores::are_wanted) {
+            assert_eq!(
+                cached.0, 0,
+                "{id} cannot be scored where it is not computed"
+            );
+        } else {
+            self.queried_tokens += member.prompt_length as u64;
+        }
         self.hit_tokens += u64::from(cached.0);
         self.member(id).has_started = true;
     }
@@ -240,8 +274,8 @@ fn common_prefix(one: &[TokenId], other: &[TokenId]) -> usize {
 
 impl Rules {
     /// The prompt and the whole answer of a sequence that has the device to itself and has
-    /// `generated` already, and why it ends.
-    fn run_alone(&self, prompt: &[TokenId], generated: &[TokenId]) -> (Vec<TokenId>, FinishReason) {
+    /// `generated` already, and how it ends.
+    fn run_alone(&self, prompt: &[TokenId], generated: &[TokenId]) -> Solo {
         let mut script = self.script.clone();
         let mut generated = generated.to_vec();
         let fed = generated.iter().map(|it| progress(&mut script, *it));
@@ -249,12 +283,16 @@ impl Rules {
             fed.into_iter().all(|it| it == Ok(Progress::Open)),
             "what was heard before goes on"
         );
+        let mut unsaid = None;
         let reason = loop {
             let mask = match script.as_mut().map(Script::mask) {
                 Some(Ok(mask)) if !mask.is_empty() => Some(mask),
                 Some(_) => break FinishReason::Failed,
                 None => None,
             };
+            if self.generated_max == 0 {
+                break FinishReason::Length;
+            }
             let request = DrawRequest {
                 sampling: &self.sampling,
                 prompt,
@@ -263,6 +301,7 @@ impl Rules {
             };
             let token = fake::draw(&request, VOCABULARY).token;
             if self.stop_tokens.contains(&token) {
+                unsaid = Some(token);
                 break FinishReason::Stop;
             }
             let Ok(progress) = progress(&mut script, token) else {
@@ -276,7 +315,11 @@ impl Rules {
                 break FinishReason::Length;
             }
         };
-        ([prompt, &generated].concat(), reason)
+        Solo {
+            tokens: [prompt, &generated].concat(),
+            unsaid,
+            reason,
+        }
     }
 }
 
@@ -294,6 +337,7 @@ pub(crate) fn sequence(id: u64, prompt: Vec<TokenId>, generated_max: u32) -> New
         priority: Priority::default(),
         prompt,
         sampling: Sampling::greedy(),
+        prompt_logprobs: None,
         generated_max: TokenCount(generated_max),
         stop_tokens: Arc::from([]),
         constraint: None,

@@ -9,6 +9,7 @@ mod dice;
 mod fairness;
 mod proof;
 mod scenarios;
+mod scores;
 mod script;
 mod watch;
 mod world;
@@ -17,7 +18,11 @@ use std::panic::catch_unwind;
 
 #[test]
 fn each_scenario_holds() {
-    for (name, scenario) in scenarios::ALL.iter().chain(fairness::ALL) {
+    for (name, scenario) in scenarios::ALL
+        .iter()
+        .chain(fairness::ALL)
+        .chain(scores::ALL)
+    {
         if let Err(panic) = catch_unwind(scenario) {
             panic!("{name}: {}", proof::message(panic.as_ref()));
         }

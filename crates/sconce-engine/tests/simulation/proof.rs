@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::ops::Range;
 
-use crate::{fairness, scenarios, world};
+use crate::{fairness, scenarios, scores, world};
 
 /// Enough to find every fault we have thought of, in seconds.
 pub(crate) const SEEDS: Range<u64> = 0..300;
@@ -14,7 +14,11 @@ pub(crate) const SEEDS: Range<u64> = 0..300;
     reason = "called where the engine has been broken on purpose"
 )]
 pub(crate) fn prove() {
-    for (_, scenario) in scenarios::ALL.iter().chain(fairness::ALL) {
+    for (_, scenario) in scenarios::ALL
+        .iter()
+        .chain(fairness::ALL)
+        .chain(scores::ALL)
+    {
         scenario();
     }
     for seed in SEEDS {

@@ -285,10 +285,6 @@ fn refusals() {
         refuse(sequence(2, vec![], 8)),
         Some(SchedulerError::EmptyPrompt { sequence: id })
     );
-    assert_eq!(
-        refuse(sequence(2, prompt(0, 1), 0)),
-        Some(SchedulerError::NothingAsked { sequence: id })
-    );
     let duplicate = Some(SchedulerError::DuplicateId {
         sequence: SequenceId(1),
     });

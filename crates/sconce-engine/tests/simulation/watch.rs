@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use sconce_engine::fake::{FakeError, FakeExecutor};
-use sconce_engine::{Executor, Sampled, Step};
+use sconce_engine::{Computed, Executor, Step};
 
 /// The fake device, watched.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) fn watch(fake: FakeExecutor) -> (Watched, Notes) {
 impl Executor for Watched {
     type Error = FakeError;
 
-    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Sampled>, FakeError> {
+    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Computed>, FakeError> {
         *self.notes.borrow_mut() = step
             .chunks
             .iter()

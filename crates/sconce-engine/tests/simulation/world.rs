@@ -40,6 +40,7 @@ pub(crate) struct Seen {
     filled: u64,
     failed: u64,
     lost: u64,
+    scored: u64,
 }
 
 struct World {
@@ -103,7 +104,7 @@ impl World {
             let mut new = self.random_sequence();
             let script = self.random_script(&new.stop_tokens);
             new.constraint = script.clone().map(|it| Box::new(it) as Box<dyn Constraint>);
-            let tokens = new.prompt.len() as u32 + new.generated_max.0;
+            let tokens = new.prompt.len() as u32 + new.generated_max.0.max(1);
             let fits = tokens <= self.engine.sequence_tokens_max().0;
             let (id, joined) = (new.id, fits.then(|| self.crowd.join(&new, script)));
             let admitted = self.engine.apply(Command::Start(new));
@@ -129,7 +130,7 @@ impl World {
         let generated_max = if self.dice.chance(10) {
             longest
         } else {
-            self.dice.between(1, 20)
+            self.dice.between(0, 20)
         };
         let mut new = sequence(id, prompt, generated_max);
         let (tenant, weight) = *self.dice.pick(&[("ada", 1), ("grace", 1), ("edsger", 3)]);
@@ -138,6 +139,7 @@ impl World {
         new.priority = Priority(*self.dice.pick(&[0, 0, 0, 0, 0, 0, -1, 1]));
         new.stop_tokens = Arc::from(STOP_TOKENS);
         new.sampling = self.random_sampling();
+        new.prompt_logprobs = *self.dice.pick(&[None, None, None, None, Some(0), Some(2)]);
         new
     }
 
@@ -367,8 +369,13 @@ impl World {
 
 impl Seen {
     fn count(&mut self, event: &Event) {
-        let Event::Ended { reason, .. } = event else {
-            return;
+        let reason = match event {
+            Event::Ended { reason, .. } => reason,
+            Event::Scored { .. } => {
+                self.scored += 1;
+                return;
+            }
+            _ => return,
         };
         match reason {
             FinishReason::Stop => self.stopped += 1,
@@ -389,6 +396,7 @@ impl Seen {
         self.filled += other.filled;
         self.failed += other.failed;
         self.lost += other.lost;
+        self.scored += other.scored;
     }
 
     pub(crate) fn check_that_nothing_is_rare(&self) {
@@ -407,10 +415,12 @@ impl Seen {
             filled,
             failed,
             lost,
+            scored,
             ..
         } = *self;
         let rarest = [
             cancelled, rewound, preempted, displaced, hit_tokens, stopped, filled, failed, lost,
+            scored,
         ]
         .into_iter()
         .min();
@@ -424,14 +434,14 @@ impl Seen {
 fn token_of(event: &Event) -> Option<SequenceId> {
     match event {
         Event::Token { sequence, .. } => Some(*sequence),
-        Event::Started { .. } | Event::Rewound { .. } | Event::Ended { .. } => None,
+        _ => None,
     }
 }
 
 fn end_of(event: &Event) -> Option<SequenceId> {
     match event {
         Event::Ended { sequence, .. } => Some(*sequence),
-        Event::Started { .. } | Event::Rewound { .. } | Event::Token { .. } => None,
+        _ => None,
     }
 }
 

@@ -84,7 +84,7 @@ struct TokenObject {
 #[derive(Debug, Serialize)]
 struct ChanceObject {
     token: String,
-    logprob: f32,
+    logprob: Option<f32>,
     bytes: Vec<u8>,
 }
 
@@ -205,7 +205,7 @@ impl From<TokenChance> for ChanceObject {
         } = chance;
         Self {
             token: text,
-            logprob: finite(logprob),
+            logprob: logprob.map(finite),
             bytes,
         }
     }

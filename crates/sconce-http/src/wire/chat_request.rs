@@ -19,7 +19,7 @@ pub(crate) fn parse_chat(id: RequestId, body: &[u8]) -> Result<ParsedRequest, Ht
     let messages = take_messages(&mut fields)?;
     let delivery = take_delivery(&mut fields)?;
     let names = ["max_completion_tokens", "max_tokens"];
-    let generated_max = take_tokens_max(&mut fields, &names)?;
+    let generated_max = take_tokens_max(&mut fields, &names, 1)?;
     let options = AnswerOptions {
         generated_max,
         generated_min: take_tokens_min(&mut fields, generated_max)?,

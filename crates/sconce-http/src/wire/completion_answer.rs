@@ -1,7 +1,7 @@
 //! What `POST /v1/completions` answers.
 
 use sconce_domain::{FinishReason, Usage};
-use sconce_pipeline::TokenReport;
+use sconce_pipeline::{TokenChance, TokenReport};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -33,12 +33,12 @@ struct Choice {
     finish_reason: Option<&'static str>,
 }
 
-/// One entry a token in each list.
-#[derive(Debug, Serialize)]
+/// One entry a token in each list; `null` where nothing tells the probability.
+#[derive(Debug, Default, Serialize)]
 struct Logprobs {
     tokens: Vec<String>,
-    token_logprobs: Vec<f32>,
-    top_logprobs: Vec<Map<String, Value>>,
+    token_logprobs: Vec<Option<f64>>,
+    top_logprobs: Vec<Option<Map<String, Value>>>,
     text_offset: Vec<u32>,
 }
 
@@ -112,28 +112,112 @@ impl Dialect for CompletionDialect {
     }
 }
 
-/// A token that was drawn is in its own map of alternatives too, as clients that look for "was it
-/// the likeliest" expect; both numbers are the same one.
 fn logprobs(tokens: Vec<TokenReport>) -> Option<Logprobs> {
     if tokens.is_empty() {
         return None;
     }
-    let mut lists = Logprobs {
-        tokens: Vec::new(),
-        token_logprobs: Vec::new(),
-        top_logprobs: Vec::new(),
-        text_offset: Vec::new(),
-    };
+    let mut lists = Logprobs::default();
     for token in tokens {
-        let alternatives = token.top.iter().chain([&token.chosen]);
-        lists.top_logprobs.push(
-            alternatives
-                .map(|it| (it.text.clone(), Value::from(finite(it.logprob))))
-                .collect(),
-        );
-        lists.token_logprobs.push(finite(token.chosen.logprob));
-        lists.tokens.push(token.chosen.text);
+        lists.top_logprobs.push(alternatives(&token));
+        lists.token_logprobs.push(token.chosen.logprob.map(number));
+        lists.tokens.push(shown(&token.chosen));
         lists.text_offset.push(token.offset_chars);
     }
     Some(lists)
+}
+
+/// The likeliest tokens, and the token itself: clients ask "was it the likeliest" by comparing its
+/// number with the largest one here. So both are written alike, and of two tokens that look the
+/// same the likelier stays.
+fn alternatives(token: &TokenReport) -> Option<Map<String, Value>> {
+    token.chosen.logprob?;
+    let mut map = Map::new();
+    for chance in token.top.iter().chain([&token.chosen]) {
+        let logprob = chance.logprob.map(number);
+        map.entry(shown(chance)).or_insert_with(|| logprob.into());
+    }
+    Some(map)
+}
+
+/// A 32-bit number would be written with fewer digits than the same one of 64 bits.
+fn number(logprob: f32) -> f64 {
+    f64::from(finite(logprob))
+}
+
+/// A token that is no whole text is shown by its bytes, as OpenAI's server does it.
+fn shown(chance: &TokenChance) -> String {
+    if std::str::from_utf8(&chance.bytes).is_ok() {
+        return chance.text.clone();
+    }
+    let bytes = chance.bytes.iter().map(|it| format!("\\x{it:02x}"));
+    format!("bytes:{}", bytes.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chance(text: &str, bytes: &[u8], logprob: f32) -> TokenChance {
+        TokenChance {
+            text: text.to_owned(),
+            bytes: bytes.to_vec(),
+            logprob: Some(logprob),
+        }
+    }
+
+    fn lists(chosen: TokenChance, top: Vec<TokenChance>) -> Value {
+        let report = TokenReport {
+            chosen,
+            top,
+            offset_chars: 0,
+        };
+        let lists = logprobs(vec![report]).expect("there is a token");
+        serde_json::to_value(lists).expect("lists of texts and numbers can be written")
+    }
+
+    /// What lm-eval asks of these lists.
+    fn looks_greedy(lists: &Value) -> bool {
+        let alternatives = lists["top_logprobs"][0].as_object().expect("a map");
+        let numbers = alternatives.values().filter_map(Value::as_f64);
+        lists["token_logprobs"][0].as_f64() == numbers.reduce(f64::max)
+    }
+
+    #[test]
+    fn the_likeliest_token_looks_so_and_no_other_does() {
+        let (first, second) = (chance("a", b"a", -0.1), chance("b", b"b", -0.3));
+        let text = serde_json::to_string(&lists(first.clone(), vec![first.clone()]));
+        assert_eq!(
+            text.expect("a text")
+                .matches("-0.10000000149011612")
+                .count(),
+            2
+        );
+        assert!(looks_greedy(&lists(first.clone(), vec![first.clone()])));
+        assert!(looks_greedy(&lists(first.clone(), Vec::new())));
+        assert!(!looks_greedy(&lists(second, vec![first])));
+    }
+
+    #[test]
+    fn halves_of_characters_are_told_apart() {
+        let (one, other) = (
+            chance("\u{fffd}", b"\xc3", -0.1),
+            chance("\u{fffd}", b"\xe2\x82", -0.3),
+        );
+        let lists = lists(other, vec![one]);
+        let names: Vec<&String> = lists["top_logprobs"][0]
+            .as_object()
+            .expect("a map")
+            .keys()
+            .collect();
+        assert_eq!(names, ["bytes:\\xc3", "bytes:\\xe2\\x82"]);
+        assert_eq!(lists["tokens"][0], "bytes:\\xe2\\x82");
+        assert!(!looks_greedy(&lists));
+    }
+
+    #[test]
+    fn of_tokens_that_look_the_same_the_likelier_stays() {
+        let (structure, text) = (chance("<s>", b"", -0.1), chance("<s>", b"<s>", -0.3));
+        assert!(!looks_greedy(&lists(text, vec![structure.clone()])));
+        assert!(looks_greedy(&lists(structure.clone(), vec![structure])));
+    }
 }

@@ -22,10 +22,14 @@ pub(crate) fn parse_completion(id: RequestId, body: &[u8]) -> Result<ParsedReque
     let model = fields.text("model")?;
     let prompts = take_prompts(&mut fields)?;
     let delivery = take_delivery(&mut fields)?;
-    let bound = take_tokens_max(&mut fields, &["max_tokens"])?;
+    let echoes = fields.flag("echo")?.unwrap_or(false);
+    // Without a token there is nothing to answer but the prompt.
+    let least = u32::from(!echoes);
+    let bound = take_tokens_max(&mut fields, &["max_tokens"], least)?;
     let generated_max = Some(bound.unwrap_or(TOKENS_MAX));
     let alternatives = fields.count("logprobs", 0..=ALTERNATIVES_MAX)?;
     let options = AnswerOptions {
+        echoes,
         generated_max,
         generated_min: take_tokens_min(&mut fields, generated_max)?,
         logprobs: alternatives.and_then(|it| u8::try_from(it).ok()),

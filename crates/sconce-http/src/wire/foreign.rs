@@ -47,7 +47,7 @@ pub(super) const CHAT: &[Foreign] = &[
 ];
 
 /// Only the completion endpoint knows these.
-pub(super) const COMPLETION: &[Foreign] = &[foreign("suffix", is_empty), foreign("echo", is_false)];
+pub(super) const COMPLETION: &[Foreign] = &[foreign("suffix", is_empty)];
 
 /// What a message may carry besides a role and its content.
 pub(super) const MESSAGE: &[Foreign] = &[

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sconce_domain::{Penalties, Priority, TokenBias, TokenCount, TokenId, Truncation};
-use sconce_pipeline::{AnswerOptions, AnswerRequest};
+use sconce_pipeline::{AnswerOptions, AnswerRequest, EndTokens};
 use serde_json::Value;
 
 use super::fields::{Fields, token_ids, wrong};
@@ -58,7 +58,7 @@ pub(super) fn take_options(fields: &mut Fields) -> Result<AnswerOptions, HttpErr
         seed: take_seed(fields)?,
         stop: take_stop(fields)?,
         stop_tokens: take_stop_tokens(fields)?,
-        ignores_end: fields.flag("ignore_eos")?.unwrap_or(usual.ignores_end),
+        end_tokens: take_end_tokens(fields)?,
         grammar: take_grammar(fields)?,
         priority: take_priority(fields)?,
         user: take_user(fields)?,
@@ -188,6 +188,13 @@ fn stop_string(index: usize, item: Value) -> Result<String, HttpError> {
     }
 }
 
+fn take_end_tokens(fields: &mut Fields) -> Result<EndTokens, HttpError> {
+    Ok(match fields.flag("ignore_eos")? {
+        Some(true) => EndTokens::Ignored,
+        Some(false) | None => EndTokens::Honoured,
+    })
+}
+
 fn take_stop_tokens(fields: &mut Fields) -> Result<Vec<TokenId>, HttpError> {
     let items = match fields.take("stop_token_ids") {
         None => return Ok(Vec::new()),
@@ -224,14 +231,15 @@ fn take_user(fields: &mut Fields) -> Result<Option<String>, HttpError> {
     }
 }
 
-/// A bound on the tokens of an answer, under whichever of `names` it is given.
+/// A bound on the tokens of an answer, at least `least`, under whichever of `names` it is given.
 pub(super) fn take_tokens_max(
     fields: &mut Fields,
     names: &[&str],
+    least: u32,
 ) -> Result<Option<TokenCount>, HttpError> {
     let mut bound: Option<(&str, u32)> = None;
     for name in names {
-        let Some(tokens) = fields.count(name, 1..=u32::MAX)? else {
+        let Some(tokens) = fields.count(name, least..=u32::MAX)? else {
             continue;
         };
         match bound {

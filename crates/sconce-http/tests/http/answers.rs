@@ -117,6 +117,41 @@ async fn a_completion_is_answered_in_the_legacy_shape() {
 }
 
 #[tokio::test]
+async fn an_echo_tells_the_prompts_tokens_before_the_answers() {
+    let stage = Stage::echo(0);
+    let server = started(&stage).await;
+    let body = json!({"prompt": "aü", "echo": true, "logprobs": 1, "max_tokens": 1}).to_string();
+    let reply = server.post(COMPLETIONS, body.as_bytes()).await;
+    let expected = expect![[
+        r#"{"index":0,"text":"aüa","logprobs":{"tokens":["a","bytes:\\xc3","bytes:\\xbc","a"],"token_logprobs":[null,-1.0,-0.5,-0.5],"top_logprobs":[null,{"bytes:\\xc3":-1.0},{"bytes:\\xbc":-0.5},{"a":-0.5}],"text_offset":[0,1,1,2]},"finish_reason":"length"}"#
+    ]];
+    expected.assert_eq(&reply.json()["choices"][0].to_string());
+    let streamed = server
+        .post(
+            COMPLETIONS,
+            body.replace('{', r#"{"stream":true,"#).as_bytes(),
+        )
+        .await;
+    let (mut text, mut tokens) = (String::new(), Vec::new());
+    for event in streamed.chunks() {
+        let choice = &event["choices"][0];
+        text.push_str(choice["text"].as_str().unwrap());
+        let told = choice["logprobs"]["tokens"].as_array().cloned();
+        tokens.extend(told.unwrap_or_default());
+    }
+    assert_eq!(text, reply.json()["choices"][0]["text"]);
+    assert_eq!(
+        json!(tokens),
+        reply.json()["choices"][0]["logprobs"]["tokens"]
+    );
+    let body = json!({"prompt": [[97], [98, 99]], "echo": true, "max_tokens": 0}).to_string();
+    let reply = server.post(COMPLETIONS, body.as_bytes()).await;
+    let choice = |index: usize| reply.json()["choices"][index]["text"].clone();
+    assert_eq!((choice(0), choice(1)), (json!("a"), json!("bc")));
+    assert_eq!(reply.json()["usage"]["completion_tokens"], 0);
+}
+
+#[tokio::test]
 async fn a_completion_without_a_bound_ends_after_sixteen_tokens() {
     let stage = Stage::echo(0);
     let server = started(&stage).await;

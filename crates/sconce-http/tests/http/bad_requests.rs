@@ -206,7 +206,8 @@ async fn a_completion_that_is_wrong_is_told_what_to_change() {
             br#"{"prompt":["a",1]}"#,
             br#"{"prompt":[300]}"#,
             br#"{"prompt":[[1],[]]}"#,
-            br#"{"prompt":"a","echo":true}"#,
+            br#"{"prompt":"a","echo":1}"#,
+            br#"{"prompt":"a","max_tokens":0}"#,
             br#"{"prompt":"a","suffix":"b"}"#,
             br#"{"prompt":"a","logprobs":true}"#,
             br#"{"prompt":"a","max_completion_tokens":5}"#,
@@ -222,7 +223,8 @@ async fn a_completion_that_is_wrong_is_told_what_to_change() {
         400 "prompt[1]" "invalid_value": `prompt[1]` must be a string or a list of token ids, not 1
         400 "prompt" "unknown_token": `prompt` has token id 300 and `tiny` knows ids 0 to 256
         400 "prompt" "empty_prompt": the prompt has no tokens; give at least one character
-        400 "echo" "unsupported_parameter": `echo` is not supported by this server; leave it out
+        400 "echo" "invalid_value": `echo` must be true or false, not 1
+        400 "max_tokens" "invalid_value": `max_tokens` must be a whole number from 1 to 4294967295, not 0
         400 "suffix" "unsupported_parameter": `suffix` is not supported by this server; leave it out
         400 "logprobs" "invalid_value": `logprobs` must be a whole number from 0 to 20, not true
         400 "max_completion_tokens" "unknown_parameter": `max_completion_tokens` is no field this server knows; remove it or correct its name

@@ -113,7 +113,9 @@ impl Pair {
 
     fn adopt(&mut self, sequence: u64, tenant: &'static str, tokens: Vec<TokenId>) {
         let whose = TenantId(Arc::from(tenant));
-        let fits = self.pool.fits(&whose, &tokens);
+        let fits = self
+            .pool
+            .fits(&whose, &tokens, TokenCount(tokens.len() as u32));
         let adopted = self.pool.adopt(SequenceId(sequence), &whose, &tokens).0 as usize;
         assert_eq!(
             adopted,

@@ -64,6 +64,9 @@ impl Decoder {
     /// Positions in a block of the KV cache.
     pub const BLOCK_TOKENS: usize = BLOCK_TOKENS;
 
+    /// Rows whose logits [`Decoder::forward_each`] holds at a time.
+    pub const LOGIT_ROWS_MAX: usize = 64;
+
     /// What the decoder is.
     #[must_use]
     pub fn spec(&self) -> &ArchSpec {
@@ -103,6 +106,29 @@ impl Decoder {
     /// # Panics
     /// If a token is not in the vocabulary or a block not in the cache.
     pub fn forward(&mut self, batch: &Batch<'_>) -> &mut [f32] {
+        self.advance(batch);
+        let rows: Vec<usize> = batch.logit_rows().collect();
+        self.project(&rows)
+    }
+
+    /// As [`Decoder::forward`], but hands the logits of each row to `take` in turn. So a text can be
+    /// scored whose logits no memory would hold: a few are computed at a time.
+    ///
+    /// # Panics
+    /// As [`Decoder::forward`].
+    pub fn forward_each(&mut self, batch: &Batch<'_>, mut take: impl FnMut(&mut [f32])) {
+        self.advance(batch);
+        let vocabulary = self.spec.vocabulary;
+        let rows: Vec<usize> = batch.logit_rows().collect();
+        for part in rows.chunks(Self::LOGIT_ROWS_MAX) {
+            self.project(part)
+                .chunks_exact_mut(vocabulary)
+                .for_each(&mut take);
+        }
+    }
+
+    /// Computes the state of all rows behind the last layer.
+    fn advance(&mut self, batch: &Batch<'_>) {
         let hidden = self.spec.hidden;
         self.state.resize(batch.rows() * hidden, 0.0);
         for (row, token) in self.state.chunks_exact_mut(hidden).zip(batch.tokens()) {
@@ -125,13 +151,11 @@ impl Decoder {
                 (&mut self.state, &mut self.scratch),
             );
         }
-        self.project(batch)
     }
 
-    /// The logits of the batch's logit rows.
-    fn project(&mut self, batch: &Batch<'_>) -> &mut [f32] {
+    /// The logits of some rows.
+    fn project(&mut self, rows: &[usize]) -> &mut [f32] {
         let hidden = self.spec.hidden;
-        let rows: Vec<usize> = batch.logit_rows().collect();
         self.scratch.normed.resize(rows.len() * hidden, 0.0);
         for (out, row) in self.scratch.normed.chunks_exact_mut(hidden).zip(rows) {
             let state = &self.state[row * hidden..][..hidden];

@@ -7,6 +7,7 @@ mod invariance;
 mod mapping;
 mod mutated_files;
 mod references;
+mod scores;
 mod specs;
 mod vocabularies;
 mod word_cuts;

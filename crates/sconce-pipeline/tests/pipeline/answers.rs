@@ -13,13 +13,13 @@ use sconce_pipeline::{
 
 /// One answer, gathered.
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Answer {
-    text: String,
-    tokens: Vec<TokenReport>,
-    reason: Option<FinishReason>,
+pub(crate) struct Answer {
+    pub(crate) text: String,
+    pub(crate) tokens: Vec<TokenReport>,
+    pub(crate) reason: Option<FinishReason>,
 }
 
-async fn gather(mut stream: AnswerStream) -> (Vec<Answer>, Option<Usage>) {
+pub(crate) async fn gather(mut stream: AnswerStream) -> (Vec<Answer>, Option<Usage>) {
     let (mut answers, mut used) = (Vec::<Answer>::new(), None);
     while let Some(event) = stream.next().await {
         assert_eq!(used, None, "nothing comes after the end");

@@ -1,7 +1,7 @@
 //! What ends an answer, and what must not.
 
 use sconce_domain::{FinishReason, TokenBias, TokenCount, TokenId};
-use sconce_pipeline::{AnswerRequest, Refusal};
+use sconce_pipeline::{AnswerRequest, EndTokens, Refusal};
 
 use crate::answers::one;
 use crate::stage::{END, Stage, completion};
@@ -30,11 +30,11 @@ async fn a_stop_token_ends_the_answer_and_is_no_part_of_it() {
 
 #[tokio::test]
 async fn an_end_that_is_ignored_is_a_token_without_text() {
-    let ignores = |it: &mut AnswerRequest| it.options.ignores_end = true;
+    let ignores = |it: &mut AnswerRequest| it.options.end_tokens = EndTokens::Ignored;
     let ended = answer("abc", ignores).await;
     assert_eq!(ended, said("abc", FinishReason::Length));
     let stop = |it: &mut AnswerRequest| {
-        it.options.ignores_end = true;
+        it.options.end_tokens = EndTokens::Ignored;
         it.options.stop_tokens = vec![END];
     };
     assert_eq!(answer("abc", stop).await, said("abc", FinishReason::Stop));

@@ -8,6 +8,7 @@
 mod stage;
 
 mod answers;
+mod echoes;
 mod endings;
 mod grammars;
 mod records;

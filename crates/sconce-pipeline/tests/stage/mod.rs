@@ -9,7 +9,7 @@ use sconce_domain::{
     BlockCount, BlockSize, Draw, Message, RequestId, Role, TokenCount, TokenId, TokenLogprob,
     TokenLogprobs, TokenMask,
 };
-use sconce_engine::{DrawRequest, EngineLimits, Executor, Sampled, Step};
+use sconce_engine::{Computed, DrawRequest, EngineLimits, Executor, ScoreRequest, Step, StepChunk};
 use sconce_pipeline::{
     AdmissionLimits, AnswerOptions, AnswerRequest, Ask, EngineThread, Grammars, Pipeline, Prompt,
     ServedModel,
@@ -54,19 +54,40 @@ impl std::error::Error for EchoFailed {}
 impl Executor for Echo {
     type Error = EchoFailed;
 
-    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Sampled>, EchoFailed> {
+    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Computed>, EchoFailed> {
         std::thread::sleep(self.step);
-        let outcomes = step
-            .chunks
-            .iter()
-            .map(|chunk| chunk.draw.as_ref().map_or(Ok(Sampled::Nothing), say));
+        let outcomes = step.chunks.iter().map(compute);
         let mut outcomes = outcomes.collect::<Result<Vec<_>, _>>()?;
-        outcomes.retain(|it| !matches!(it, Sampled::Token(it) if it.token.0 == u32::from(FORGETS)));
+        let forgets = |it: &Draw| it.token.0 == u32::from(FORGETS);
+        outcomes.retain(|it| !it.draw.as_ref().is_some_and(forgets));
         Ok(outcomes)
     }
 }
 
-fn say(request: &DrawRequest<'_>) -> Result<Sampled, EchoFailed> {
+fn compute(chunk: &StepChunk<'_>) -> Result<Computed, EchoFailed> {
+    Ok(Computed {
+        scores: chunk.score.as_ref().map_or_else(Vec::new, score),
+        draw: chunk.draw.as_ref().map(say).transpose()?,
+    })
+}
+
+/// The more certain the further on: at position `p` the probability is exp(-1 / p).
+fn score(request: &ScoreRequest<'_>) -> Vec<TokenLogprobs> {
+    let score = |(position, token): (u32, &TokenId)| {
+        let chosen = TokenLogprob {
+            token: *token,
+            logprob: -1.0 / (position + 1) as f32,
+        };
+        let top = vec![chosen; usize::from(request.alternatives.min(1))];
+        TokenLogprobs { chosen, top }
+    };
+    (request.first.0..)
+        .zip(request.targets)
+        .map(score)
+        .collect()
+}
+
+fn say(request: &DrawRequest<'_>) -> Result<Draw, EchoFailed> {
     let token = request
         .prompt
         .get(request.generated.len())
@@ -83,14 +104,14 @@ fn say(request: &DrawRequest<'_>) -> Result<Sampled, EchoFailed> {
     }
     assert_ne!(token.0, u32::from(PANIC), "the echo was told to panic");
     let rival = |rank: u32| TokenLogprob {
-        token: TokenId((token.0 + rank) % 256),
+        token: TokenId((token.0 + rank) % 257),
         logprob: -0.5 - rank as f32,
     };
     let logprobs = request.sampling.logprobs.map(|count| TokenLogprobs {
         chosen: rival(0),
         top: (0..u32::from(count)).map(rival).collect(),
     });
-    Ok(Sampled::Token(Draw { token, logprobs }))
+    Ok(Draw { token, logprobs })
 }
 
 fn first_of(mask: &TokenMask) -> TokenId {

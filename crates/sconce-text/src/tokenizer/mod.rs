@@ -136,6 +136,27 @@ impl Tokenizer {
         text
     }
 
+    /// What each token adds to the text of a prompt: unlike in an answer, control tokens show as
+    /// the markers that encode to them. A character whose bytes are in several tokens is the last
+    /// one's.
+    #[must_use]
+    pub fn prompt_pieces(&self, tokens: &[TokenId]) -> Vec<String> {
+        let mut detokenizer = Detokenizer::of_whole_text(self);
+        let piece = |token: &TokenId| {
+            let bytes = self.token_bytes(*token);
+            if bytes.is_empty() {
+                detokenizer.finish() + &self.token_text(*token)
+            } else {
+                detokenizer.push(bytes)
+            }
+        };
+        let mut pieces: Vec<String> = tokens.iter().map(piece).collect();
+        if let Some(last) = pieces.last_mut() {
+            last.push_str(&detokenizer.finish());
+        }
+        pieces
+    }
+
     /// The bytes a token adds to an answer; none for control tokens and ids without a token
     /// (models may have more output rows than tokens).
     #[must_use]
