@@ -14,7 +14,7 @@ use crate::cpu::Cpu;
 pub(crate) enum Matrix {
     /// Quantized weights, packed for the kernels.
     Quantized(PackedMatrix),
-    /// Weights in single precision.
+    /// Weights that are not quantized, as wide as they are stored.
     Dense(DenseMatrix),
 }
 

@@ -1,36 +1,50 @@
-//! Products with weights kept in single precision: small models and tests of the decoder.
+//! Products with weights that are not quantized, kept at the width they are stored in.
 //!
-//! Layout: tiles of 16 columns, the 16 weights of one `k` side by side. Each output is one chain of
-//! fused multiply-adds in the order of `k`, so results do not depend on the number of rows.
+//! Layout: tiles of 16 columns, the 16 weights of one `k` side by side. Weights are widened to single
+//! precision as they are read; each output is one chain of fused multiply-adds in the order of `k`, so
+//! results do not depend on the number of rows, nor on the width.
 
 pub mod reference;
+mod stored;
+
+pub use stored::Precision;
 
 use crate::isa::for_each_isa;
-use crate::lanes::{LANES, Lanes, fused, load};
+use crate::lanes::{LANES, Lanes, fused};
 use crate::{DisjointSlice, Isa, Pool};
+use stored::{Brain, Half, StoredWeight};
 
-/// A weight matrix of shape `[n, k]` in single precision.
+/// A weight matrix of shape `[n, k]`.
 #[derive(Debug)]
 pub struct DenseMatrix {
     n: usize,
     k: usize,
-    tiles: Vec<f32>,
+    tiles: Tiles,
+}
+
+/// Tiles of one width.
+#[derive(Debug)]
+enum Tiles {
+    Single(Vec<f32>),
+    Half(Vec<Half>),
+    Brain(Vec<Brain>),
 }
 
 impl DenseMatrix {
-    /// Packs `[n, k]` row-major weights.
+    /// Packs `[n, k]` row-major weights, given as a file stores them: little-endian.
     ///
     /// # Panics
-    /// If `weights` is not `n * k` long.
+    /// If `bytes` is not `n * k` weights long, or `k` is zero.
     #[must_use]
-    pub fn pack(weights: &[f32], [n, k]: [usize; 2]) -> Self {
-        assert_eq!(weights.len(), n * k, "the weights are not n x k");
-        let mut tiles = vec![0.0; n.div_ceil(LANES) * LANES * k];
-        for (column, row) in weights.chunks_exact(k.max(1)).enumerate() {
-            for (index, &weight) in row.iter().enumerate() {
-                tiles[(column / LANES * k + index) * LANES + column % LANES] = weight;
-            }
-        }
+    pub fn pack(pool: &mut Pool, precision: Precision, shape: [usize; 2], bytes: &[u8]) -> Self {
+        let [n, k] = shape;
+        let wanted = n * k * precision.bytes();
+        assert!(k > 0 && bytes.len() == wanted, "the weights are not n x k");
+        let tiles = match precision {
+            Precision::Single => Tiles::Single(packed(pool, shape, bytes)),
+            Precision::Half => Tiles::Half(packed(pool, shape, bytes)),
+            Precision::Brain => Tiles::Brain(packed(pool, shape, bytes)),
+        };
         Self { n, k, tiles }
     }
 
@@ -49,10 +63,14 @@ impl DenseMatrix {
     /// Bytes of memory the weights take.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        size_of_val(&self.tiles[..])
+        match &self.tiles {
+            Tiles::Single(tiles) => size_of_val(&tiles[..]),
+            Tiles::Half(tiles) => size_of_val(&tiles[..]),
+            Tiles::Brain(tiles) => size_of_val(&tiles[..]),
+        }
     }
 
-    /// Writes the weights of output `index` to `row`.
+    /// Writes the weights of output `index` to `row`, in single precision.
     ///
     /// # Panics
     /// If there is no such output or `row` is not `k` long.
@@ -60,13 +78,36 @@ impl DenseMatrix {
         assert!(index < self.n, "row {index} of {}", self.n);
         assert_eq!(row.len(), self.k, "a row has k weights");
         for (k, weight) in row.iter_mut().enumerate() {
-            *weight = self.tiles[(index / LANES * self.k + k) * LANES + index % LANES];
+            let place = (index / LANES * self.k + k) * LANES + index % LANES;
+            *weight = match &self.tiles {
+                Tiles::Single(tiles) => tiles[place],
+                Tiles::Half(tiles) => tiles[place].single(),
+                Tiles::Brain(tiles) => tiles[place].single(),
+            };
         }
     }
 
-    fn tile(&self, index: usize) -> &[f32] {
-        &self.tiles[index * self.k * LANES..][..self.k * LANES]
+    fn tile<'a, S>(&self, tiles: &'a [S], index: usize) -> &'a [S] {
+        &tiles[index * self.k * LANES..][..self.k * LANES]
     }
+}
+
+/// The tiles of `[n, k]` weights; columns beyond the last are zero.
+fn packed<S: StoredWeight>(pool: &mut Pool, [n, k]: [usize; 2], bytes: &[u8]) -> Vec<S> {
+    let mut tiles = vec![S::default(); n.div_ceil(LANES) * LANES * k];
+    let row_bytes = k * size_of::<S>();
+    let parts = DisjointSlice::new(&mut tiles);
+    pool.run(n.div_ceil(LANES), &|tile| {
+        // SAFETY: each task has a tile of its own.
+        let part = unsafe { parts.part(tile * k * LANES, k * LANES) };
+        let rows = &bytes[tile * LANES * row_bytes..n.min((tile + 1) * LANES) * row_bytes];
+        for (column, row) in rows.chunks_exact(row_bytes).enumerate() {
+            for (k, weight) in row.chunks_exact(size_of::<S>()).enumerate() {
+                part[k * LANES + column] = S::read(weight);
+            }
+        }
+    });
+    tiles
 }
 
 /// Where a product's columns stand in a wider row-major output.
@@ -115,16 +156,28 @@ pub fn matmul(
             let part = unsafe { out.part(offset, columns) };
             part.copy_from_slice(&lanes[..columns]);
         };
-        for_each_isa!(isa, multiply_tile(
-            x: &[f32] = x,
-            tile: &[f32] = weights.tile(tile),
-            write: &dyn Fn(usize, &Lanes) = &write,
-        ));
+        match &weights.tiles {
+            Tiles::Single(tiles) => for_each_isa!(isa, multiply_tile(
+                x: &[f32] = x,
+                tile: &[f32] = weights.tile(tiles, tile),
+                write: &dyn Fn(usize, &Lanes) = &write,
+            )),
+            Tiles::Half(tiles) => for_each_isa!(isa, multiply_tile(
+                x: &[f32] = x,
+                tile: &[Half] = weights.tile(tiles, tile),
+                write: &dyn Fn(usize, &Lanes) = &write,
+            )),
+            Tiles::Brain(tiles) => for_each_isa!(isa, multiply_tile(
+                x: &[f32] = x,
+                tile: &[Brain] = weights.tile(tiles, tile),
+                write: &dyn Fn(usize, &Lanes) = &write,
+            )),
+        }
     });
 }
 
 #[inline(always)]
-fn multiply_tile(x: &[f32], tile: &[f32], write: &dyn Fn(usize, &Lanes)) {
+fn multiply_tile<S: StoredWeight>(x: &[f32], tile: &[S], write: &dyn Fn(usize, &Lanes)) {
     const ROWS: usize = 4;
     let k = tile.len() / LANES;
     let rows = x.len() / k;
@@ -145,10 +198,13 @@ fn multiply_tile(x: &[f32], tile: &[f32], write: &dyn Fn(usize, &Lanes)) {
 }
 
 #[inline(always)]
-fn multiply_rows<const ROWS: usize>(x: [&[f32]; ROWS], tile: &[f32]) -> [Lanes; ROWS] {
+fn multiply_rows<S: StoredWeight, const ROWS: usize>(
+    x: [&[f32]; ROWS],
+    tile: &[S],
+) -> [Lanes; ROWS] {
     let mut totals = [[0.0; LANES]; ROWS];
     for (k, weights) in tile.chunks_exact(LANES).enumerate() {
-        let weights = load(weights);
+        let weights = S::widen(weights);
         for row in 0..ROWS {
             totals[row] = fused([x[row][k]; LANES], weights, totals[row]);
         }
@@ -160,33 +216,60 @@ fn multiply_rows<const ROWS: usize>(x: [&[f32]; ROWS], tile: &[f32]) -> [Lanes; 
 mod tests {
     use super::*;
 
+    fn value(index: usize) -> f32 {
+        ((index * 7919 % 1009) as f32 - 500.0) / 250.0
+    }
+
+    /// Weights, and their bytes at each width. They are those that half and brain precision both hold.
+    fn weights(n: usize, k: usize) -> (Vec<f32>, [(Precision, Vec<u8>); 3]) {
+        let bits = |index: usize| value(index + 13).to_bits() & 0xffff_0000;
+        let singles: Vec<f32> = (0..n * k).map(|it| f32::from_bits(bits(it))).collect();
+        let half = |it: &f32| half::f16::from_f32(*it).to_le_bytes();
+        let brain = |it: &f32| half::bf16::from_f32(*it).to_le_bytes();
+        let stored = [
+            (
+                Precision::Single,
+                singles.iter().flat_map(|it| it.to_le_bytes()).collect(),
+            ),
+            (Precision::Half, singles.iter().flat_map(half).collect()),
+            (Precision::Brain, singles.iter().flat_map(brain).collect()),
+        ];
+        (singles, stored)
+    }
+
     #[test]
-    fn odd_shapes_are_near_the_reference_and_bit_equal_on_every_instruction_set() {
+    fn odd_shapes_are_near_the_reference_and_bit_equal_at_every_width_on_every_instruction_set() {
         for (rows, n, k) in [(1, 1, 1), (2, 16, 7), (5, 17, 31), (9, 40, 64)] {
-            let value = |index: usize| ((index * 7919 % 1009) as f32 - 500.0) / 250.0;
             let x: Vec<f32> = (0..rows * k).map(value).collect();
-            let weights: Vec<f32> = (0..n * k).map(|index| value(index + 13)).collect();
-            let exact = reference::matmul(&x, &weights, k);
-            let packed = DenseMatrix::pack(&weights, [n, k]);
-            let run = |isa| {
+            let (singles, stored) = weights(n, k);
+            let exact = reference::matmul(&x, &singles, k);
+            let run = |isa, packed: &DenseMatrix| {
                 let mut out = vec![f32::NAN; rows * n];
                 let place = Placement {
                     width: n,
                     first_column: 0,
                 };
-                matmul(isa, &mut Pool::new(2), &x, &packed, (&mut out, place));
+                matmul(isa, &mut Pool::new(2), &x, packed, (&mut out, place));
                 out
             };
-            let portable = run(Isa::Portable);
+            let pack = |(precision, bytes): &(Precision, Vec<u8>)| {
+                DenseMatrix::pack(&mut Pool::new(2), *precision, [n, k], bytes)
+            };
+            let portable = run(Isa::Portable, &pack(&stored[0]));
             for (found, exact) in portable.iter().zip(&exact) {
                 assert!((f64::from(*found) - exact).abs() < 1e-3 * k as f64);
             }
-            for isa in Isa::available() {
-                assert_eq!(run(isa), portable, "{isa:?} {rows}x{n}x{k}");
+            for stored in &stored {
+                let packed = pack(stored);
+                let columns = n.next_multiple_of(LANES);
+                assert_eq!(packed.bytes(), columns * k * stored.0.bytes());
+                for isa in Isa::available() {
+                    assert_eq!(run(isa, &packed), portable, "{:?} {isa:?}", stored.0);
+                }
+                let mut row = vec![0.0; k];
+                packed.copy_row(n - 1, &mut row);
+                assert_eq!(row, &singles[(n - 1) * k..], "{:?}", stored.0);
             }
-            let mut row = vec![0.0; k];
-            packed.copy_row(n - 1, &mut row);
-            assert_eq!(row, &weights[(n - 1) * k..]);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! From a file and its spec to a decoder: each tensor is mapped, packed and let go of in turn.
 
-use sconce_kernels::dense_matmul::DenseMatrix;
+use sconce_kernels::dense_matmul::{DenseMatrix, Precision};
 use sconce_kernels::paged_attention::KvCache;
 use sconce_kernels::quantized_matmul::PackedMatrix;
 use sconce_kernels::rope::Pairing;
@@ -245,11 +245,11 @@ impl Loader<'_> {
         let name = role.name();
         let info = self.file.tensor(&name)?;
         let shape = [info.shape[0], info.shape[1]];
-        let TensorType::Blocks(format) = info.kind else {
-            return Ok(Matrix::Dense(DenseMatrix::pack(
-                &self.floats(&name)?,
-                shape,
-            )));
+        let format = match info.kind {
+            TensorType::F32 => return self.dense(&name, shape, Precision::Single),
+            TensorType::F16 => return self.dense(&name, shape, Precision::Half),
+            TensorType::Bf16 => return self.dense(&name, shape, Precision::Brain),
+            TensorType::Blocks(format) => format,
         };
         let mapped = self.file.map_tensor(&name)?;
         let packed = PackedMatrix::pack(&mut self.cpu.pool, format, shape, mapped.bytes());
@@ -260,6 +260,17 @@ impl Loader<'_> {
             };
             fault.in_file(self.file.path())
         })
+    }
+
+    fn dense(
+        &mut self,
+        name: &str,
+        shape: [usize; 2],
+        precision: Precision,
+    ) -> Result<Matrix, LoadError> {
+        let mapped = self.file.map_tensor(name)?;
+        let packed = DenseMatrix::pack(&mut self.cpu.pool, precision, shape, mapped.bytes());
+        Ok(Matrix::Dense(packed))
     }
 
     fn concatenated(&mut self, roles: &[TensorRole]) -> Result<Vec<f32>, LoadError> {
