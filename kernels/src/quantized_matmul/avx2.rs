@@ -26,7 +26,7 @@ use super::GROUP;
 use super::activations::{ActivationGroup, QuantizedRows};
 use super::coding::{Coded, Coding};
 use super::packed::TILE;
-use super::scales::StoredScale;
+use super::scales::{GROUPS_PER_UNIT, ScaleView, StoredScale};
 use super::tile::{Tile, TileKernel};
 use crate::lanes::Lanes;
 
@@ -63,15 +63,19 @@ unsafe fn rows_avx2<C: Coded, S: StoredScale, const ROWS: usize, const MINIMUM: 
     for row in 0..ROWS {
         x[row] = rows.row(first + row).as_ptr();
     }
-    let (lines, scales) = (tile.codes.as_ptr().cast::<u8>(), tile.scales.as_ptr());
+    let lines = tile.codes.as_ptr().cast::<u8>();
     for group in 0..rows.k() / GROUP {
         // SAFETY: the caller promises the tile `k / 32` groups, and each row has as many.
         unsafe {
             let lines = lines.add(group * C::CODING.lines() * 64);
             for part in 0..parts {
                 let sums = integer_sums::<C, ROWS>(lines, x, part);
-                let scales = widen(scales.add((group * parts + part) * TILE));
-                let minima = minima_of::<MINIMUM, S>(tile, group * parts + part);
+                let scales = widen(tile.scales, group, (part, parts));
+                let minima = if MINIMUM {
+                    widen(tile.minima, group, (part, parts))
+                } else {
+                    [_mm256_setzero_ps(); 2]
+                };
                 for row in 0..ROWS {
                     let zero = C::CODING.lifted_zero(MINIMUM) * (*x[row]).code_sum::<C>(part);
                     let zero = _mm256_set1_epi32(zero);
@@ -102,40 +106,43 @@ unsafe fn rows_avx2<C: Coded, S: StoredScale, const ROWS: usize, const MINIMUM: 
     }
 }
 
-/// The minima of a part of a group, or nothing.
+/// A group's sixteen scales in one of `parts` parts, in single precision.
 ///
 /// # Safety
-/// As for `widen`; the tile must have the part.
+/// The processor must have AVX2 and F16C, and the view the group.
 #[inline(always)]
-unsafe fn minima_of<const MINIMUM: bool, S: StoredScale>(
-    tile: &Tile<'_, S>,
-    part: usize,
+unsafe fn widen<S: StoredScale>(
+    view: ScaleView<'_, S>,
+    group: usize,
+    (part, parts): (usize, usize),
 ) -> Halves<__m256> {
-    // SAFETY: the caller's promise is passed on.
+    // SAFETY: the view has sixteen elements of one, two or four bytes for each part, by the caller's
+    // promise, and sixteen units for each eight groups where elements have one byte.
     unsafe {
-        if MINIMUM {
-            widen(tile.minima.as_ptr().add(part * TILE))
-        } else {
-            [_mm256_setzero_ps(); 2]
-        }
-    }
-}
-
-/// Sixteen scales in single precision.
-///
-/// # Safety
-/// The processor must have AVX2 and F16C; `start` points to sixteen scales.
-#[inline(always)]
-unsafe fn widen<S: StoredScale>(start: *const S) -> Halves<__m256> {
-    // SAFETY: sixteen elements of two or four bytes each, by the caller's promise.
-    unsafe {
-        if size_of::<S>() == 2 {
-            let start = start.cast::<__m128i>();
-            let (left, right) = (_mm_loadu_si128(start), _mm_loadu_si128(start.add(1)));
-            [_mm256_cvtph_ps(left), _mm256_cvtph_ps(right)]
-        } else {
-            let start = start.cast::<f32>();
-            [_mm256_loadu_ps(start), _mm256_loadu_ps(start.add(8))]
+        let start = view.values.as_ptr().add((group * parts + part) * TILE);
+        match size_of::<S>() {
+            1 => {
+                let times = _mm_loadu_si128(start.cast());
+                let times = [times, _mm_unpackhi_epi64(times, times)];
+                let units = view.units.as_ptr().add(group / GROUPS_PER_UNIT * TILE);
+                let times = [
+                    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(times[0])),
+                    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(times[1])),
+                ];
+                [
+                    _mm256_mul_ps(_mm256_loadu_ps(units), times[0]),
+                    _mm256_mul_ps(_mm256_loadu_ps(units.add(8)), times[1]),
+                ]
+            }
+            2 => {
+                let start = start.cast::<__m128i>();
+                let (left, right) = (_mm_loadu_si128(start), _mm_loadu_si128(start.add(1)));
+                [_mm256_cvtph_ps(left), _mm256_cvtph_ps(right)]
+            }
+            _ => {
+                let start = start.cast::<f32>();
+                [_mm256_loadu_ps(start), _mm256_loadu_ps(start.add(8))]
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use super::GROUP;
 use super::activations::{ActivationGroup, QuantizedRows};
 use super::coding::{Coded, Coding};
 use super::packed::TILE;
-use super::scales::StoredScale;
+use super::scales::{GROUPS_PER_UNIT, ScaleView, StoredScale};
 use super::tile::{Tile, TileKernel};
 use crate::lanes::Lanes;
 
@@ -44,14 +44,14 @@ unsafe fn rows_avx512<C: Coded, S: StoredScale, const ROWS: usize, const MINIMUM
     for row in 0..ROWS {
         x[row] = rows.row(first + row).as_ptr();
     }
-    let (lines, scales) = (tile.codes.as_ptr().cast::<u8>(), tile.scales.as_ptr());
+    let lines = tile.codes.as_ptr().cast::<u8>();
     for group in 0..rows.k() / GROUP {
         // SAFETY: the caller promises the tile `k / 32` groups, and each row has as many.
         unsafe {
             let lines = lines.add(group * C::CODING.lines() * 64);
             for part in 0..parts {
                 let sums = integer_sums::<C, ROWS>(lines, x, part);
-                let scales = widen(scales.add((group * parts + part) * TILE));
+                let scales = widen(tile.scales, group, (part, parts));
                 for row in 0..ROWS {
                     let zero = C::CODING.lifted_zero(MINIMUM) * (*x[row]).code_sum::<C>(part);
                     let centred = _mm512_sub_epi32(sums[row], _mm512_set1_epi32(zero));
@@ -59,7 +59,7 @@ unsafe fn rows_avx512<C: Coded, S: StoredScale, const ROWS: usize, const MINIMUM
                     total[row] = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(centred), total[row]);
                 }
                 if MINIMUM {
-                    let minima = widen(tile.minima.as_ptr().add((group * parts + part) * TILE));
+                    let minima = widen(tile.minima, group, (part, parts));
                     for row in 0..ROWS {
                         let sum_x = _mm512_set1_ps((*x[row]).scaled_code_sum::<C>(part));
                         total[row] = _mm512_fmadd_ps(minima, sum_x, total[row]);
@@ -77,18 +77,28 @@ unsafe fn rows_avx512<C: Coded, S: StoredScale, const ROWS: usize, const MINIMUM
     }
 }
 
-/// Sixteen scales in single precision.
+/// A group's sixteen scales in one of `parts` parts, in single precision.
 ///
 /// # Safety
-/// The processor must have AVX-512; `start` points to sixteen scales.
+/// The processor must have AVX-512, and the view the group.
 #[inline(always)]
-unsafe fn widen<S: StoredScale>(start: *const S) -> __m512 {
-    // SAFETY: sixteen elements of two or four bytes each, by the caller's promise.
+unsafe fn widen<S: StoredScale>(
+    view: ScaleView<'_, S>,
+    group: usize,
+    (part, parts): (usize, usize),
+) -> __m512 {
+    // SAFETY: the view has sixteen elements of one, two or four bytes for each part, by the caller's
+    // promise, and sixteen units for each eight groups where elements have one byte.
     unsafe {
-        if size_of::<S>() == 2 {
-            _mm512_cvtph_ps(_mm256_loadu_si256(start.cast()))
-        } else {
-            _mm512_loadu_ps(start.cast())
+        let start = view.values.as_ptr().add((group * parts + part) * TILE);
+        match size_of::<S>() {
+            1 => {
+                let times = _mm512_cvtepi8_epi32(_mm_loadu_si128(start.cast()));
+                let units = view.units.as_ptr().add(group / GROUPS_PER_UNIT * TILE);
+                _mm512_mul_ps(_mm512_loadu_ps(units), _mm512_cvtepi32_ps(times))
+            }
+            2 => _mm512_cvtph_ps(_mm256_loadu_si256(start.cast())),
+            _ => _mm512_loadu_ps(start.cast()),
         }
     }
 }

@@ -6,6 +6,8 @@
 
 use half::f16;
 
+use super::scales::ScaleWidth;
+
 /// Weights in a group: the span of `k` that shares a scale.
 pub const GROUP: usize = 32;
 
@@ -46,9 +48,33 @@ pub struct Group {
     /// The codes as they are packed; eight bits are signed.
     pub codes: [u8; GROUP],
     /// The scales of the first and the second sixteen weights.
-    pub scales: [f32; 2],
+    pub scales: [Scale; 2],
     /// Added to each of the first and of the second sixteen weights.
-    pub minima: [f32; 2],
+    pub minima: [Scale; 2],
+}
+
+/// A unit, and how often it is taken. Units are half-precision numbers, so the product is exact in
+/// single precision.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    /// The same for all groups of a block.
+    pub unit: f32,
+    /// A whole number of eight bits at most.
+    pub times: i8,
+}
+
+impl Scale {
+    pub(super) const NONE: Self = Self::once(0.0);
+
+    const fn once(unit: f32) -> Self {
+        Self { unit, times: 1 }
+    }
+
+    /// The scale itself.
+    #[must_use]
+    pub fn value(self) -> f32 {
+        self.unit * f32::from(self.times)
+    }
 }
 
 impl BlockFormat {
@@ -102,10 +128,16 @@ impl BlockFormat {
         )
     }
 
-    /// Whether half precision holds the scales exactly. It does not hold products of two scales, nor
-    /// all powers of two.
-    pub(crate) fn has_half_scales(self) -> bool {
-        self.block_weights() == GROUP && self != Self::Mxfp4
+    /// The width that holds the scales exactly. Half precision does not hold products, nor all powers
+    /// of two. Blocks of 4, 5 and 6 bits keep whole products: multiplying units while rows pass by has
+    /// not been measured for them.
+    pub(crate) fn scale_width(self) -> ScaleWidth {
+        match self {
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 => ScaleWidth::Half,
+            Self::Q8_0 | Self::Iq4Nl => ScaleWidth::Half,
+            Self::Q4K | Self::Q5K | Self::Q6K | Self::Mxfp4 => ScaleWidth::Single,
+            Self::Q2K | Self::Q3K | Self::Iq4Xs => ScaleWidth::Times,
+        }
     }
 
     /// Group number `index` of a row that begins at `row[0]`.
@@ -121,8 +153,8 @@ impl BlockFormat {
         match self {
             Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 => self.small_block(block),
             Self::Q8_0 => eight_bits(block),
-            Self::Iq4Nl => Group::scaled(nibbles(&block[2..]), half_at(block, 0)),
-            Self::Mxfp4 => Group::scaled(nibbles(&block[1..]), power_of_two(block[0])),
+            Self::Iq4Nl => Group::scaled(nibbles(&block[2..]), Scale::once(half_at(block, 0))),
+            Self::Mxfp4 => Group::scaled(nibbles(&block[1..]), Scale::once(power_of_two(block[0]))),
             Self::Q2K => two_bits_k(block, part),
             Self::Q3K => three_bits_k(block, part),
             Self::Q4K => four_or_five_bits_k(block, part, None),
@@ -149,19 +181,19 @@ impl BlockFormat {
             0.0
         };
         Group {
-            minima: [minimum; 2],
-            ..Group::scaled(codes, half_at(block, 0))
+            minima: [Scale::once(minimum); 2],
+            ..Group::scaled(codes, Scale::once(half_at(block, 0)))
         }
     }
 }
 
 impl Group {
     /// Codes with one scale and no minimum.
-    fn scaled(codes: [u8; GROUP], scale: f32) -> Self {
+    fn scaled(codes: [u8; GROUP], scale: Scale) -> Self {
         Self {
             codes,
             scales: [scale; 2],
-            minima: [0.0; 2],
+            minima: [Scale::NONE; 2],
         }
     }
 }
@@ -176,7 +208,8 @@ fn half_at(block: &[u8], offset: usize) -> f32 {
 }
 
 fn eight_bits(block: &[u8]) -> Group {
-    Group::scaled(std::array::from_fn(|k| block[2 + k]), half_at(block, 0))
+    let scale = Scale::once(half_at(block, 0));
+    Group::scaled(std::array::from_fn(|k| block[2 + k]), scale)
 }
 
 /// Half of two to the power of `exponent - 127`: the codes of MXFP4 stand for halves. The smallest
@@ -201,8 +234,8 @@ fn two_bits_k(block: &[u8], group: usize) -> Group {
     let both = [block[group * 2], block[group * 2 + 1]];
     Group {
         codes: bit_pairs(&block[16..], group),
-        scales: both.map(|it| half_at(block, 80) * f32::from(it & 15)),
-        minima: both.map(|it| -(half_at(block, 82) * f32::from(it >> 4))),
+        scales: both.map(|it| times(half_at(block, 80), it & 15)),
+        minima: both.map(|it| times(-half_at(block, 82), it >> 4)),
     }
 }
 
@@ -214,12 +247,15 @@ fn three_bits_k(block: &[u8], group: usize) -> Group {
     let scale = |index: usize| {
         let low = packed[index % 8] >> (index / 8 * 4) & 15;
         let high = packed[8 + index % 4] >> (index / 4 * 2) & 3;
-        half_at(block, 108) * (f32::from(low | high << 4) - 32.0)
+        Scale {
+            unit: half_at(block, 108),
+            times: (low | high << 4).cast_signed() - 32,
+        }
     };
     Group {
         codes: std::array::from_fn(|k| low[k] | (block[k] >> group & 1) << 2),
         scales: [scale(group * 2), scale(group * 2 + 1)],
-        minima: [0.0; 2],
+        minima: [Scale::NONE; 2],
     }
 }
 
@@ -228,8 +264,19 @@ fn three_bits_k(block: &[u8], group: usize) -> Group {
 fn curve_of_256(block: &[u8], group: usize) -> Group {
     let low = block[4 + group / 2] >> (group % 2 * 4) & 15;
     let high = u16::from_le_bytes([block[2], block[3]]) >> (group * 2) & 3;
-    let scale = f32::from(low) + f32::from(high << 4) - 32.0;
-    Group::scaled(nibbles(&block[8 + group * 16..]), half_at(block, 0) * scale)
+    let scale = Scale {
+        unit: half_at(block, 0),
+        times: (low | (high << 4) as u8).cast_signed() - 32,
+    };
+    Group::scaled(nibbles(&block[8 + group * 16..]), scale)
+}
+
+/// A unit that is taken as often as the byte says, read as signed.
+fn times(unit: f32, times: u8) -> Scale {
+    Scale {
+        unit,
+        times: times.cast_signed(),
+    }
 }
 
 /// The six-bit scale and minimum of one of the eight groups in a Q4_K or Q5_K block.
@@ -256,8 +303,8 @@ fn four_or_five_bits_k(block: &[u8], group: usize, fifth_bits: Option<usize>) ->
     });
     Group {
         codes,
-        scales: [half_at(block, 0) * f32::from(scale); 2],
-        minima: [-(half_at(block, 2) * f32::from(minimum)); 2],
+        scales: [times(half_at(block, 0), scale); 2],
+        minima: [times(-half_at(block, 2), minimum); 2],
     }
 }
 
@@ -272,11 +319,10 @@ fn six_bits_k(block: &[u8], group: usize) -> Group {
         let high = high_bytes[k] >> (quarter * 2) & 3;
         low | high << 4
     });
-    let scale_of_scales = half_at(block, 208);
-    let scale = |index: usize| scale_of_scales * f32::from(block[192 + index].cast_signed());
+    let scale = |index: usize| times(half_at(block, 208), block[192 + index]);
     Group {
         codes,
         scales: [scale(group * 2), scale(group * 2 + 1)],
-        minima: [0.0; 2],
+        minima: [Scale::NONE; 2],
     }
 }

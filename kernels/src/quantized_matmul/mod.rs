@@ -30,7 +30,7 @@ mod scales;
 mod tile;
 
 pub use activations::QuantizedRows;
-pub use blocks::{BlockFormat, GROUP, Group};
+pub use blocks::{BlockFormat, GROUP, Group, Scale};
 pub use packed::{PackError, PackedMatrix};
 
 use crate::{DisjointSlice, Isa, Pool};

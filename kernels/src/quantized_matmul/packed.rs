@@ -11,9 +11,10 @@
 //! * 6 bits: as 4 bits; line `4 + q / 4` holds two more bits, shifted left by `2 * (q % 4)`.
 //!
 //! Packing keeps every code and every scale exactly. Scales that files store in half precision stay
-//! so, hence 32-weight types take as much memory packed as they take in the file.
+//! so, hence 32-weight types take as much memory packed as they take in the file. Scales that are
+//! whole multiples of a unit stay so in types of 2 and 3 bits, where they would outweigh the codes.
 
-use super::blocks::{BlockFormat, GROUP};
+use super::blocks::{BlockFormat, GROUP, Scale};
 use super::coding::Coding;
 use super::scales::Scales;
 use crate::{DisjointSlice, Pool};
@@ -82,7 +83,7 @@ impl PackedMatrix {
         }
         let cells = n.div_ceil(TILE) * (k / GROUP);
         let coding = format.coding();
-        let scales = Scales::zeroed(cells * coding.parts() * TILE, format.has_half_scales());
+        let scales = Scales::zeroed(format.scale_width(), cells, coding.parts());
         let mut matrix = Self {
             format,
             n,
@@ -106,7 +107,7 @@ impl PackedMatrix {
             let rows = &bytes[tile * TILE * row_bytes..n.min((tile + 1) * TILE) * row_bytes];
             for group in 0..groups {
                 let cell = tile * groups + group;
-                let mut columns = [[[0.0; TILE]; 2]; 2];
+                let mut columns = [[[Scale::NONE; TILE]; 2]; 2];
                 // SAFETY: each task has the lines, scales and minima of a tile of its own.
                 let lines = unsafe { lines.part(cell * lines_per_group, lines_per_group) };
                 for (column, row) in rows.chunks_exact(row_bytes).enumerate() {
@@ -120,20 +121,14 @@ impl PackedMatrix {
                 // SAFETY: as above.
                 unsafe {
                     for part in 0..parts {
-                        let index = (cell * parts + part) * TILE;
-                        scales.set(index, &columns[part][0]);
+                        scales.set(cell, (part, parts), &columns[part][0]);
                         if let Some(minima) = &minima {
-                            minima.set(index, &columns[part][1]);
+                            minima.set(cell, (part, parts), &columns[part][1]);
                         }
                     }
                 }
             }
         });
-    }
-
-    fn scale_index(&self, column: usize, group: usize, part: usize) -> usize {
-        let cell = column / TILE * (self.k / GROUP) + group;
-        (cell * self.format.coding().parts() + part) * TILE + column % TILE
     }
 
     /// Number of outputs.
@@ -192,9 +187,12 @@ impl PackedMatrix {
             let lines = &self.codes[first_line + group * coding.lines()..];
             let code = code_at(lines, coding, 4 * (index % TILE) + k % 4, k % GROUP / 4);
             let part = k % GROUP / 16 * (coding.parts() - 1);
-            let scale_index = self.scale_index(index, group, part);
-            let minimum = self.minima.as_ref().map_or(0.0, |it| it.get(scale_index));
-            let scale = self.scales.get(scale_index);
+            let place = (
+                index / TILE * (self.k / GROUP) + group,
+                (part, coding.parts()),
+            );
+            let get = |scales: &Scales| scales.get(place.0, place.1, index % TILE);
+            let (scale, minimum) = (get(&self.scales), self.minima.as_ref().map_or(0.0, get));
             *weight = scale.mul_add(self.format.integer(code) as f32, minimum);
         }
     }

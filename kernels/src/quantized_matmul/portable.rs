@@ -41,10 +41,10 @@ fn one_row<C: Coded, S: StoredScale, const MINIMUM: bool>(
             let quads = part * 8 / parts..(part + 1) * 8 / parts;
             let products = integer_sums::<C>(lines, &x.codes, quads);
             let centred = products.map(|it| (it - zeros) as f32);
-            let scales = S::widen(&tile.scales[(group * parts + part) * TILE..]);
+            let scales = S::widen(tile.scales, group, (part, parts));
             total = fused(scales.map(|it| it * x.scale), centred, total);
             if MINIMUM {
-                let minima = S::widen(&tile.minima[(group * parts + part) * TILE..]);
+                let minima = S::widen(tile.minima, group, (part, parts));
                 total = fused(minima, [x.scaled_code_sum::<C>(part); TILE], total);
             }
         }

@@ -15,7 +15,7 @@ pub fn dequantize_row(format: BlockFormat, row: &[u8], k: usize) -> Vec<f64> {
         for (k, &code) in group.codes.iter().enumerate() {
             let (scale, minimum) = (group.scales[k / 16], group.minima[k / 16]);
             let integer = f64::from(format.integer(code));
-            weights.push(f64::from(scale) * integer + f64::from(minimum));
+            weights.push(f64::from(scale.value()) * integer + f64::from(minimum.value()));
         }
     }
     weights

@@ -256,6 +256,22 @@ fn every_exponent_of_mxfp4_is_a_power_of_two() {
 }
 
 #[test]
+fn a_packed_matrix_takes_no_more_memory_than_its_format_promises() {
+    let bits_per_weight = |format: BlockFormat| {
+        let bytes = vec![0; 32 * format.row_bytes(512)];
+        let packed = pack(format, 32, 512, &bytes);
+        packed.bytes() as f64 * 8.0 / (32.0 * 512.0)
+    };
+    let found = FORMATS.map(|it| (it, bits_per_weight(it)));
+    let wanted = [
+        4.5, 5.0, 5.5, 6.0, 8.5, 3.25, 3.625, 6.0, 7.0, 8.0, 4.5, 4.375, 5.0,
+    ];
+    for ((format, found), wanted) in found.into_iter().zip(wanted) {
+        assert_eq!(found, wanted, "{format:?}");
+    }
+}
+
+#[test]
 fn extreme_codes_do_not_overflow() {
     let k = 256;
     for format in FORMATS {

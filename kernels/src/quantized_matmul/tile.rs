@@ -3,7 +3,7 @@
 use super::activations::QuantizedRows;
 use super::coding::{self, Coded, Coding};
 use super::packed::{Line, PackedMatrix, TILE};
-use super::scales::{Scales, StoredScale};
+use super::scales::{ScaleView, ScaleWidth, StoredScale};
 use super::{GROUP, Span};
 use crate::isa::prefetch;
 use crate::lanes::Lanes;
@@ -17,9 +17,9 @@ const PREFETCH_LINES_MIN: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Tile<'a, S> {
     pub(crate) codes: &'a [Line],
-    pub(crate) scales: &'a [S],
+    pub(crate) scales: ScaleView<'a, S>,
     /// Empty for types without a minimum.
-    pub(crate) minima: &'a [S],
+    pub(crate) minima: ScaleView<'a, S>,
 }
 
 /// Computes a few rows of one tile with one instruction set.
@@ -50,161 +50,41 @@ pub(crate) unsafe fn multiply_tile<K: TileKernel>(
     span: Span,
     write: &mut dyn FnMut(usize, &Lanes),
 ) {
+    let format = weights.format();
+    let kernel = match (format.coding(), format.scale_width(), format.has_minimum()) {
+        (Coding::TwoBits, ScaleWidth::Times, true) => typed::<K, coding::TwoBits, i8, true>,
+        (Coding::ThreeBits, ScaleWidth::Times, false) => typed::<K, coding::ThreeBits, i8, false>,
+        (Coding::FourBits, ScaleWidth::Half, false) => typed::<K, coding::FourBits, u16, false>,
+        (Coding::FourBits, ScaleWidth::Half, true) => typed::<K, coding::FourBits, u16, true>,
+        (Coding::FourBits, ScaleWidth::Single, true) => typed::<K, coding::FourBits, f32, true>,
+        (Coding::FiveBits, ScaleWidth::Half, false) => typed::<K, coding::FiveBits, u16, false>,
+        (Coding::FiveBits, ScaleWidth::Half, true) => typed::<K, coding::FiveBits, u16, true>,
+        (Coding::FiveBits, ScaleWidth::Single, true) => typed::<K, coding::FiveBits, f32, true>,
+        (Coding::SixBits, ScaleWidth::Single, false) => typed::<K, coding::SixBits, f32, false>,
+        (Coding::EightBits, ScaleWidth::Half, false) => typed::<K, coding::EightBits, u16, false>,
+        (Coding::Curve, ScaleWidth::Half, false) => typed::<K, coding::Curve, u16, false>,
+        (Coding::Curve, ScaleWidth::Times, false) => typed::<K, coding::Curve, i8, false>,
+        (Coding::Floats, ScaleWidth::Single, false) => typed::<K, coding::Floats, f32, false>,
+        _ => unreachable!("no block format has the codes, scales and minima of {format:?}"),
+    };
     // SAFETY: the caller's promise is passed on.
-    unsafe {
-        match (weights.scales(), weights.minima()) {
-            (Scales::Half(scales), None) => {
-                half_scaled::<K>(rows, weights, (scales, None), span, write);
-            }
-            (Scales::Half(scales), Some(Scales::Half(minima))) => {
-                half_scaled::<K>(rows, weights, (scales, Some(minima)), span, write);
-            }
-            (Scales::Single(scales), None) => {
-                single_scaled::<K>(rows, weights, (scales, None), span, write);
-            }
-            (Scales::Single(scales), Some(Scales::Single(minima))) => {
-                single_scaled::<K>(rows, weights, (scales, Some(minima)), span, write);
-            }
-            _ => unreachable!("minima are stored as scales are"),
-        }
-    }
-}
-
-/// A tile whose scales and minima are in half precision.
-unsafe fn half_scaled<K: TileKernel>(
-    rows: &QuantizedRows,
-    weights: &PackedMatrix,
-    stored: (&[u16], Option<&[u16]>),
-    span: Span,
-    write: &mut dyn FnMut(usize, &Lanes),
-) {
-    // SAFETY: the caller's promise is passed on.
-    unsafe {
-        match (weights.format().coding(), stored) {
-            (Coding::FourBits, (scales, None)) => {
-                typed::<K, coding::FourBits, u16, false>(rows, weights, (scales, &[]), span, write);
-            }
-            (Coding::FourBits, (scales, Some(minima))) => {
-                typed::<K, coding::FourBits, u16, true>(
-                    rows,
-                    weights,
-                    (scales, minima),
-                    span,
-                    write,
-                );
-            }
-            (Coding::FiveBits, (scales, None)) => {
-                typed::<K, coding::FiveBits, u16, false>(rows, weights, (scales, &[]), span, write);
-            }
-            (Coding::FiveBits, (scales, Some(minima))) => {
-                typed::<K, coding::FiveBits, u16, true>(
-                    rows,
-                    weights,
-                    (scales, minima),
-                    span,
-                    write,
-                );
-            }
-            (Coding::EightBits, (scales, None)) => {
-                typed::<K, coding::EightBits, u16, false>(
-                    rows,
-                    weights,
-                    (scales, &[]),
-                    span,
-                    write,
-                );
-            }
-            (Coding::Curve, (scales, None)) => {
-                typed::<K, coding::Curve, u16, false>(rows, weights, (scales, &[]), span, write);
-            }
-            _ => unreachable!(
-                "no format has {:?}'s codes, scales and minima",
-                weights.format()
-            ),
-        }
-    }
-}
-
-/// A tile whose scales and minima are in single precision.
-unsafe fn single_scaled<K: TileKernel>(
-    rows: &QuantizedRows,
-    weights: &PackedMatrix,
-    stored: (&[f32], Option<&[f32]>),
-    span: Span,
-    write: &mut dyn FnMut(usize, &Lanes),
-) {
-    // SAFETY: the caller's promise is passed on.
-    unsafe {
-        match (weights.format().coding(), stored) {
-            (Coding::TwoBits, (scales, Some(minima))) => {
-                typed::<K, coding::TwoBits, f32, true>(
-                    rows,
-                    weights,
-                    (scales, minima),
-                    span,
-                    write,
-                );
-            }
-            (Coding::ThreeBits, (scales, None)) => {
-                typed::<K, coding::ThreeBits, f32, false>(
-                    rows,
-                    weights,
-                    (scales, &[]),
-                    span,
-                    write,
-                );
-            }
-            (Coding::FourBits, (scales, Some(minima))) => {
-                typed::<K, coding::FourBits, f32, true>(
-                    rows,
-                    weights,
-                    (scales, minima),
-                    span,
-                    write,
-                );
-            }
-            (Coding::FiveBits, (scales, Some(minima))) => {
-                typed::<K, coding::FiveBits, f32, true>(
-                    rows,
-                    weights,
-                    (scales, minima),
-                    span,
-                    write,
-                );
-            }
-            (Coding::SixBits, (scales, None)) => {
-                typed::<K, coding::SixBits, f32, false>(rows, weights, (scales, &[]), span, write);
-            }
-            (Coding::Curve, (scales, None)) => {
-                typed::<K, coding::Curve, f32, false>(rows, weights, (scales, &[]), span, write);
-            }
-            (Coding::Floats, (scales, None)) => {
-                typed::<K, coding::Floats, f32, false>(rows, weights, (scales, &[]), span, write);
-            }
-            _ => unreachable!(
-                "no format has {:?}'s codes, scales and minima",
-                weights.format()
-            ),
-        }
-    }
+    unsafe { kernel(rows, weights, span, write) }
 }
 
 unsafe fn typed<K: TileKernel, C: Coded, S: StoredScale, const MINIMUM: bool>(
     rows: &QuantizedRows,
     weights: &PackedMatrix,
-    (scales, minima): (&[S], &[S]),
     span: Span,
     write: &mut dyn FnMut(usize, &Lanes),
 ) {
-    let groups = weights.k() / GROUP;
+    let (groups, parts) = (weights.k() / GROUP, C::CODING.parts());
     let part = |length: usize| span.tile * length..(span.tile + 1) * length;
     let tile = Tile {
         codes: &weights.codes()[part(groups * C::CODING.lines())],
-        scales: &scales[part(groups * C::CODING.parts() * TILE)],
-        minima: if MINIMUM {
-            &minima[part(groups * C::CODING.parts() * TILE)]
-        } else {
-            &[]
+        scales: S::view(weights.scales()).of_tile(span.tile, groups, parts),
+        minima: match weights.minima() {
+            Some(minima) if MINIMUM => S::view(minima).of_tile(span.tile, groups, parts),
+            _ => ScaleView::EMPTY,
         },
     };
     let next = weights
