@@ -114,6 +114,7 @@ fn windows() -> Vec<Case> {
         ("rope.freq_base", Value::F32(1_000_000.0)),
         ("rope.scaling.type", Value::String("linear".to_owned())),
         ("rope.scaling.factor", Value::F32(8.0)),
+        ("rope.freq_base_swa", Value::F32(2_000.0)),
     ];
     let stretched = [yarn(), vec![window]].concat();
     vec![
@@ -121,6 +122,31 @@ fn windows() -> Vec<Case> {
         case("caps-windows", "gemma2", 3, caps),
         case("windows-two-ropes", "gemma3", 7, two_ropes),
     ]
+}
+
+/// A layer's last query sees what it would see if the prompt began where its window does: positions
+/// are relative. llama.cpp sets the window of some families aside, so it cannot tell.
+#[test]
+fn a_window_of_one_layer_sees_as_much_as_a_prompt_of_its_length() {
+    let extras = |window| vec![("attention.sliding_window", Value::U32(window))];
+    for family in ["llama", "phi3", "olmo2", "gemma2", "gemma3"] {
+        let rows = |window, prompt: &[TokenId]| {
+            let case = case("window", family, 1, extras(window));
+            log_probabilities(&case.checkpoint, case.checkpoint.spec.clone(), prompt)
+        };
+        let (windowed, whole) = (rows(16, &prompt()), rows(LENGTH as u32, &prompt()));
+        let short = rows(16, &prompt()[LENGTH - 16..]);
+        let distance = |one: &[Vec<f64>], other: &[Vec<f64>]| {
+            let (one, other) = (one.last().unwrap(), other.last().unwrap());
+            one.iter()
+                .zip(other)
+                .map(|(one, other)| (one - other).abs())
+                .sum::<f64>()
+                / 284.0
+        };
+        assert!(distance(&windowed, &short) < 2e-3, "{family}");
+        assert!(distance(&windowed, &whole) > 2e-2, "{family}");
+    }
 }
 
 fn own_head(mut case: Case) -> Case {
@@ -166,8 +192,12 @@ pub(super) fn prompt() -> Vec<TokenId> {
     (0..LENGTH).map(token).collect()
 }
 
-/// The log-probabilities of every token at every position when the checkpoint is computed as `spec`.
-fn log_probabilities(checkpoint: &TinyCheckpoint, spec: ArchSpec) -> Vec<Vec<f64>> {
+/// The log-probabilities of every token after each of `tokens` when the checkpoint is computed as `spec`.
+fn log_probabilities(
+    checkpoint: &TinyCheckpoint,
+    spec: ArchSpec,
+    tokens: &[TokenId],
+) -> Vec<Vec<f64>> {
     let bytes = checkpoint.to_bytes().unwrap();
     let file = file_of(&bytes);
     let gguf = GgufFile::open(file.path()).unwrap();
@@ -178,9 +208,8 @@ fn log_probabilities(checkpoint: &TinyCheckpoint, spec: ArchSpec) -> Vec<Vec<f64
         kv_blocks: 4,
     };
     let mut decoder = Decoder::load(&gguf, spec, settings, &mut |_| ()).unwrap();
-    let tokens = prompt();
     let chunk = BatchChunk {
-        tokens: &tokens,
+        tokens,
         start: 0,
         blocks: &[2, 0, 1],
         logits: LogitRows::All,
@@ -192,7 +221,7 @@ fn log_probabilities(checkpoint: &TinyCheckpoint, spec: ArchSpec) -> Vec<Vec<f64
 
 /// The mean distance of log-probabilities from llama.cpp's when the case is computed as `spec`.
 fn mean_error(case: &Case, spec: ArchSpec) -> f64 {
-    let found = log_probabilities(&case.checkpoint, spec);
+    let found = log_probabilities(&case.checkpoint, spec, &prompt());
     let references = references();
     let kept = references
         .iter()

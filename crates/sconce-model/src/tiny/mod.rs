@@ -13,7 +13,7 @@ use std::path::Path;
 use candle_core::Result;
 use candle_core::quantized::gguf_file::Value;
 
-use crate::arch::{ArchSpec, Attention, FeedForward, Mixer, Positions, RopeStretch};
+use crate::arch::{ArchSpec, Attention, FeedForward, Mask, Mixer, Positions, RopeStretch};
 use crate::claims::{Claim, LayerPart, TensorRole};
 use crate::families::spec_of;
 use crate::gguf::{Metadata, TensorType};
@@ -125,17 +125,23 @@ impl TinyCheckpoint {
         entries
     }
 
-    /// The rope of the last layer that has one: where some layers have a window, the others' is stated.
+    /// The rope of a layer without a window, if there is one: where some layers have a window, the
+    /// others' rope is stated.
     fn rope(&self) -> Vec<(&'static str, Value)> {
+        let attentions = || {
+            self.spec.layers.iter().map(|layer| {
+                let Mixer::Attention(attention) = &layer.mixer;
+                attention
+            })
+        };
         let rotary = |attention: &Attention| match attention.positions {
             Positions::Rotary(rope) => Some(rope),
             Positions::Absent => None,
         };
-        let mut attentions = self.spec.layers.iter().rev().map(|layer| {
-            let Mixer::Attention(attention) = &layer.mixer;
-            attention
-        });
-        let Some(rope) = attentions.find_map(rotary) else {
+        let unbounded = attentions()
+            .filter(|it| it.mask == Mask::Causal)
+            .find_map(rotary);
+        let Some(rope) = unbounded.or_else(|| attentions().find_map(rotary)) else {
             return Vec::new();
         };
         let mut entries = vec![
