@@ -43,37 +43,95 @@ pub struct ConstraintFailure {
 }
 
 /// What the draw of one chunk is held to.
+///
+/// Finding it out takes from microseconds to milliseconds and needs nothing that the step computes.
+/// So the executor does that while its device is at work, on whichever thread it likes.
 #[derive(Debug)]
-pub(crate) enum Bound {
-    /// Nothing.
+pub struct Hold<'a> {
+    constraint: Option<&'a mut dyn Constraint>,
+    found: Option<Result<TokenMask, ConstraintFailure>>,
+}
+
+/// What [`Hold::find`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound<'a> {
+    /// Any token may be drawn.
     Free,
-    /// A set of tokens.
-    To(TokenMask),
-    /// It cannot be said: nothing is drawn, and the sequence ends.
+    /// One of these must be drawn; never empty.
+    To(&'a TokenMask),
+    /// It cannot be said: nothing is to be drawn, and the sequence ends.
     Lost,
 }
 
-impl Bound {
-    /// What `constraint` holds the next draw to, and why it cannot say, if it cannot.
-    pub(crate) fn of(constraint: &mut dyn Constraint) -> (Self, Option<ConstraintFailure>) {
-        match constraint.mask() {
-            Ok(mask) if mask.is_empty() => {
-                let fact = "no token may follow, and the answer may not end".to_owned();
-                (Self::Lost, Some(ConstraintFailure { fact }))
-            }
-            Ok(mask) => (Self::To(mask), None),
-            Err(failure) => (Self::Lost, Some(failure)),
-        }
-    }
-
-    pub(crate) fn mask(&self) -> Option<&TokenMask> {
+impl<'a> Bound<'a> {
+    /// The only tokens that may be drawn, if not all may.
+    #[must_use]
+    pub fn mask(self) -> Option<&'a TokenMask> {
         match self {
             Self::To(mask) => Some(mask),
             Self::Free | Self::Lost => None,
         }
     }
+}
 
-    pub(crate) fn is_lost(&self) -> bool {
-        matches!(self, Self::Lost)
+impl<'a> Hold<'a> {
+    /// Held to `constraint`.
+    pub fn to(constraint: &'a mut dyn Constraint) -> Self {
+        Self {
+            constraint: Some(constraint),
+            found: None,
+        }
+    }
+
+    /// Held to nothing.
+    #[must_use]
+    pub fn free() -> Self {
+        Self {
+            constraint: None,
+            found: None,
+        }
+    }
+
+    /// Whether there is anything to find out.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.constraint.is_some() && self.found.is_none()
+    }
+
+    /// Finds out what the draw is held to, unless that is known.
+    pub fn find(&mut self) {
+        if !self.is_unknown() {
+            return;
+        }
+        self.found = self.constraint.as_deref_mut().map(|it| match it.mask() {
+            Ok(mask) if mask.is_empty() => {
+                let fact = "no token may follow, and the answer may not end".to_owned();
+                Err(ConstraintFailure { fact })
+            }
+            other => other,
+        });
+    }
+
+    /// What the draw is held to.
+    ///
+    /// # Panics
+    /// If nobody has found that out.
+    #[must_use]
+    pub fn bound(&self) -> Bound<'_> {
+        assert!(!self.is_unknown(), "a hold is found before it is kept");
+        match &self.found {
+            None => Bound::Free,
+            Some(Ok(mask)) => Bound::To(mask),
+            Some(Err(_)) => Bound::Lost,
+        }
+    }
+
+    /// Why nothing was to be drawn, if so.
+    pub(crate) fn into_failure(self) -> Option<ConstraintFailure> {
+        assert!(
+            !self.is_unknown(),
+            "the executor finds what each draw is held to"
+        );
+        self.found.and_then(Result::err)
     }
 }

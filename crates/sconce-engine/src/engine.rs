@@ -1,21 +1,17 @@
 //! Plan, run, commit.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use sconce_domain::{
     BlockCount, BlockSize, Draw, FinishReason, Sampling, SequenceId, TokenCount, TokenId,
     TokenLogprobs,
 };
 use sconce_kv::BlockPool;
-use sconce_scheduler::{
-    Arrival, Chunk, Outcome, Scheduler, SchedulerError, Sequence, StepLimits, StepPlan,
-};
+use sconce_scheduler::{Arrival, Chunk, Outcome, Scheduler, SchedulerError, StepLimits, StepPlan};
 
-use crate::constraint::Bound;
+use crate::rules::{Constraints, Rules, describe, holds, started};
 use crate::{
-    Command, Computed, Constraint, ConstraintFailure, DrawRequest, Event, Executor, NewSequence,
-    Progress, ScoreRequest, Step, StepChunk,
+    Command, Computed, ConstraintFailure, Event, Executor, Hold, NewSequence, Progress, Step,
 };
 
 /// How much an engine may hold and do at once. All are at least one.
@@ -37,20 +33,12 @@ pub struct Engine<E> {
     executor: E,
     scheduler: Scheduler,
     rules: BTreeMap<SequenceId, Rules>,
+    /// Of the sequences that have one. Apart from the rules: they change while those are read.
+    constraints: Constraints,
     /// What commands have brought about; the next step tells it first.
     untold: Vec<Event>,
     steps: u64,
     step_tokens: TokenCount,
-}
-
-/// What a sequence was started with, its tokens apart.
-#[derive(Debug)]
-struct Rules {
-    sampling: Sampling,
-    prompt_logprobs: Option<u8>,
-    generated_max: TokenCount,
-    stop_tokens: Arc<[TokenId]>,
-    constraint: Option<Box<dyn Constraint>>,
 }
 
 /// What a drawn token means for its sequence.
@@ -128,6 +116,7 @@ impl<E: Executor> Engine<E> {
                 BlockPool::new(limits.block_size, limits.blocks),
             ),
             rules: BTreeMap::new(),
+            constraints: BTreeMap::new(),
             untold: Vec::new(),
             steps: 0,
             step_tokens: TokenCount(0),
@@ -145,7 +134,7 @@ impl<E: Executor> Engine<E> {
         match command {
             Command::Start(new) => self.start(new),
             Command::Cancel(id) => {
-                self.rules.remove(&id);
+                self.forget(id);
                 self.untold.retain(|it| it.sequence() != id);
                 self.scheduler.cancel(id);
                 Ok(())
@@ -170,14 +159,13 @@ impl<E: Executor> Engine<E> {
             return stepped;
         }
         self.begin(&plan, &mut stepped.events);
-        let bounds = self.bounds(&plan, &mut stepped.lost);
-        let chunks = describe(
-            &self.scheduler,
-            &self.rules,
-            plan.chunks.iter().zip(&bounds),
-        );
-        match self.executor.run(&Step { chunks }) {
-            Ok(computed) => self.commit(&plan, bounds.iter().zip(computed), &mut stepped),
+        let chunks = describe(&self.scheduler, &self.rules, &plan);
+        let mut holds = holds(&mut self.constraints, &self.rules, &plan);
+        match self.executor.run(&Step { chunks }, &mut holds) {
+            Ok(computed) => {
+                let failures: Vec<_> = holds.into_iter().map(Hold::into_failure).collect();
+                self.commit(&plan, failures.into_iter().zip(computed), &mut stepped);
+            }
             Err(failure) => {
                 self.abandon(&plan, &mut stepped.events);
                 stepped.failure = Some(failure);
@@ -231,6 +219,12 @@ impl<E: Executor> Engine<E> {
             queued,
             "each sequence has its rules, and no other has"
         );
+        assert!(
+            self.constraints
+                .keys()
+                .all(|it| self.rules.contains_key(it)),
+            "a constraint outlives its sequence"
+        );
     }
 
     fn start(&mut self, new: NewSequence) -> Result<(), SchedulerError> {
@@ -262,9 +256,9 @@ impl<E: Executor> Engine<E> {
                 prompt_logprobs,
                 generated_max,
                 stop_tokens,
-                constraint,
             },
         );
+        self.constraints.extend(constraint.map(|it| (id, it)));
         Ok(())
     }
 
@@ -275,17 +269,12 @@ impl<E: Executor> Engine<E> {
         sampling: Option<Sampling>,
     ) -> Result<(), SchedulerError> {
         self.scheduler.rewind(id, position)?;
-        let generated = started(&self.scheduler, &self.rules, id)
-            .0
-            .generated()
-            .len();
-        if let Some(rules) = self.rules.get_mut(&id) {
-            if let Some(sampling) = sampling {
-                rules.sampling = sampling;
-            }
-            if let Some(constraint) = &mut rules.constraint {
-                constraint.rewind(TokenCount(generated as u32));
-            }
+        if let (Some(sampling), Some(rules)) = (sampling, self.rules.get_mut(&id)) {
+            rules.sampling = sampling;
+        }
+        if let Some(constraint) = self.constraints.get_mut(&id) {
+            let (sequence, _) = started(&self.scheduler, &self.rules, id);
+            constraint.rewind(TokenCount(sequence.generated().len() as u32));
         }
         self.untold.push(Event::Rewound {
             sequence: id,
@@ -302,27 +291,9 @@ impl<E: Executor> Engine<E> {
         events.extend(started.map(|&(sequence, cached)| Event::Started { sequence, cached }));
     }
 
-    /// What each chunk's draw is held to. Whose constraint cannot say is computed and not drawn.
-    fn bounds(
-        &mut self,
-        plan: &StepPlan,
-        lost: &mut Vec<(SequenceId, ConstraintFailure)>,
-    ) -> Vec<Bound> {
-        let bound = |chunk: &Chunk| {
-            let rules = self.rules.get_mut(&chunk.sequence).filter(|_| chunk.draws);
-            let Some(constraint) = rules.and_then(|it| it.constraint.as_deref_mut()) else {
-                return Bound::Free;
-            };
-            let (bound, failure) = Bound::of(constraint);
-            lost.extend(failure.map(|it| (chunk.sequence, it)));
-            bound
-        };
-        plan.chunks.iter().map(bound).collect()
-    }
-
-    fn commit<'a, I>(&mut self, plan: &StepPlan, computed: I, stepped: &mut Stepped<E::Error>)
+    fn commit<I>(&mut self, plan: &StepPlan, computed: I, stepped: &mut Stepped<E::Error>)
     where
-        I: ExactSizeIterator<Item = (&'a Bound, Computed)>,
+        I: ExactSizeIterator<Item = (Option<ConstraintFailure>, Computed)>,
     {
         assert_eq!(
             plan.chunks.len(),
@@ -333,14 +304,16 @@ impl<E: Executor> Engine<E> {
             .chunks
             .iter()
             .zip(computed)
-            .map(|(chunk, (bound, computed))| {
+            .map(|(chunk, (failure, computed))| {
                 self.tell_scores(chunk, computed.scores, stepped);
-                match computed.draw {
-                    Some(draw) => self.judge(chunk, draw, stepped),
-                    None if bound.is_lost() => {
+                match (failure, computed.draw) {
+                    (None, Some(draw)) => self.judge(chunk, draw, stepped),
+                    (None, None) => self.go_on(chunk, stepped),
+                    (Some(failure), None) => {
+                        stepped.lost.push((chunk.sequence, failure));
                         self.end(chunk.sequence, FinishReason::Failed, stepped)
                     }
-                    None => self.go_on(chunk, stepped),
+                    (Some(_), Some(_)) => panic!("the executor draws where nothing may follow"),
                 }
             })
             .collect();
@@ -413,10 +386,7 @@ impl<E: Executor> Engine<E> {
         }
         let generated = sequence.generated().len() as u32 + 1;
         let is_full = generated >= rules.generated_max.0;
-        let constraint = self
-            .rules
-            .get_mut(&id)
-            .and_then(|it| it.constraint.as_mut());
+        let constraint = self.constraints.get_mut(&id);
         match constraint.map_or(Ok(Progress::Open), |it| it.accept(token)) {
             Ok(Progress::Complete) => Verdict::EndsWith(FinishReason::Stop),
             Ok(Progress::Open) if is_full => Verdict::EndsWith(FinishReason::Length),
@@ -435,65 +405,23 @@ impl<E: Executor> Engine<E> {
         stepped: &mut Stepped<E::Error>,
     ) -> Outcome {
         stepped.events.push(Event::Ended { sequence, reason });
-        self.rules.remove(&sequence);
+        self.forget(sequence);
         Outcome::Over
+    }
+
+    fn forget(&mut self, sequence: SequenceId) {
+        self.rules.remove(&sequence);
+        self.constraints.remove(&sequence);
     }
 
     fn abandon(&mut self, plan: &StepPlan, events: &mut Vec<Event>) {
         self.scheduler.abandon(plan);
         for chunk in &plan.chunks {
-            self.rules.remove(&chunk.sequence);
+            self.forget(chunk.sequence);
             events.push(Event::Ended {
                 sequence: chunk.sequence,
                 reason: FinishReason::Failed,
             });
         }
     }
-}
-
-/// A plan and what its draws are held to, in the executor's words.
-fn describe<'a>(
-    scheduler: &'a Scheduler,
-    rules: &'a BTreeMap<SequenceId, Rules>,
-    plan: impl Iterator<Item = (&'a Chunk, &'a Bound)>,
-) -> Vec<StepChunk<'a>> {
-    let describe = |(chunk, bound): (&'a Chunk, &'a Bound)| {
-        let (sequence, rules) = started(scheduler, rules, chunk.sequence);
-        let draws = chunk.draws && !bound.is_lost() && rules.generated_max.0 > 0;
-        let positions = sequence.positions_to_score(chunk);
-        let alternatives = rules.prompt_logprobs.filter(|_| !positions.is_empty());
-        StepChunk {
-            tokens: &sequence.tokens()[chunk.start.0 as usize..chunk.end().0 as usize],
-            start: chunk.start,
-            blocks: scheduler.blocks(chunk),
-            draw: draws.then_some(DrawRequest {
-                sampling: &rules.sampling,
-                prompt: sequence.prompt(),
-                generated: sequence.generated(),
-                mask: bound.mask(),
-            }),
-            score: alternatives.map(|alternatives| ScoreRequest {
-                first: TokenCount(positions.start as u32),
-                targets: &sequence.prompt()[positions.start + 1..=positions.end],
-                alternatives,
-            }),
-        }
-    };
-    plan.map(describe).collect()
-}
-
-fn started<'a>(
-    scheduler: &'a Scheduler,
-    rules: &'a BTreeMap<SequenceId, Rules>,
-    id: SequenceId,
-) -> (&'a Sequence, &'a Rules) {
-    let sequence = scheduler
-        .sequence(id)
-        .expect("a planned sequence is admitted");
-    (
-        sequence,
-        rules
-            .get(&id)
-            .expect("a sequence that is admitted has rules"),
-    )
 }

@@ -1,6 +1,8 @@
 //! The port to a device. Owned by the engine, implemented by the model crate.
 
-use sconce_domain::{BlockId, Draw, Sampling, TokenCount, TokenId, TokenLogprobs, TokenMask};
+use sconce_domain::{BlockId, Draw, Sampling, TokenCount, TokenId, TokenLogprobs};
+
+use crate::Hold;
 
 /// Runs one planned step on a device.
 pub trait Executor {
@@ -11,9 +13,17 @@ pub trait Executor {
     /// chunks' blocks, draws a token for each chunk that asks for one, and tells
     /// the probabilities of tokens for each that asks for those.
     ///
+    /// `holds` are what the draws are held to, one for each chunk, in order. Each must be found
+    /// before the step ends, best while the device is at work. A chunk whose hold is lost is
+    /// computed and not drawn.
+    ///
     /// Returns one outcome for each chunk, in order. After a step that failed or panicked the
     /// executor must be able to run others: what that step has written is never read.
-    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Computed>, Self::Error>;
+    fn run(
+        &mut self,
+        step: &Step<'_>,
+        holds: &mut [Hold<'_>],
+    ) -> Result<Vec<Computed>, Self::Error>;
 }
 
 /// What one step computes. The chunks belong to different sequences.
@@ -48,8 +58,6 @@ pub struct DrawRequest<'a> {
     pub prompt: &'a [TokenId],
     /// The tokens drawn so far.
     pub generated: &'a [TokenId],
-    /// The only tokens that may be drawn, if not all may; never empty.
-    pub mask: Option<&'a TokenMask>,
 }
 
 /// Which tokens of a prompt a chunk is to tell the probability of.

@@ -8,9 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use sconce_domain::{BlockId, BlockSize, Draw, Sampling, TokenId, TokenLogprob, TokenLogprobs};
+use sconce_domain::{
+    BlockId, BlockSize, Draw, Sampling, TokenId, TokenLogprob, TokenLogprobs, TokenMask,
+};
 
-use crate::{Computed, DrawRequest, Executor, ScoreRequest, Step, StepChunk};
+use crate::{Bound, Computed, DrawRequest, Executor, Hold, ScoreRequest, Step, StepChunk};
 
 /// The fake device.
 #[derive(Debug)]
@@ -182,7 +184,7 @@ impl Executor for FakeExecutor {
 
     /// # Panics
     /// If the step would read anything but what its sequences have written, or if it was told to.
-    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Computed>, FakeError> {
+    fn run(&mut self, step: &Step<'_>, holds: &mut [Hold<'_>]) -> Result<Vec<Computed>, FakeError> {
         let mut tokens = step.chunks.iter().flat_map(|it| it.tokens);
         if let Some((poison, effect)) = self.poison
             && tokens.any(|&it| it == poison)
@@ -197,11 +199,16 @@ impl Executor for FakeExecutor {
         step.chunks
             .iter()
             .for_each(|it| self.check_what_is_read(it));
-        let compute = |chunk: &StepChunk<'_>| Computed {
-            scores: self.score(chunk),
-            draw: chunk.draw.map(|it| draw(&it, self.vocabulary)),
+        holds.iter_mut().for_each(Hold::find);
+        let compute = |(chunk, hold): (&StepChunk<'_>, &Hold<'_>)| {
+            let bound = hold.bound();
+            let request = chunk.draw.filter(|_| bound != Bound::Lost);
+            Computed {
+                scores: self.score(chunk),
+                draw: request.map(|it| draw(&it, bound.mask(), self.vocabulary)),
+            }
         };
-        Ok(step.chunks.iter().map(compute).collect())
+        Ok(step.chunks.iter().zip(&*holds).map(compute).collect())
     }
 }
 
@@ -212,7 +219,7 @@ impl Executor for FakeExecutor {
 /// anything else. No other rule of the sampling matters, except that log-probabilities are made up
 /// if they are asked for.
 #[must_use]
-pub fn draw(request: &DrawRequest<'_>, vocabulary: u32) -> Draw {
+pub fn draw(request: &DrawRequest<'_>, mask: Option<&TokenMask>, vocabulary: u32) -> Draw {
     let all = request.prompt.iter().chain(request.generated);
     let past = all.fold(Past::NONE, |past, &token| past.then(token));
     let seed = if request.sampling.temperature > 0.0 {
@@ -220,7 +227,8 @@ pub fn draw(request: &DrawRequest<'_>, vocabulary: u32) -> Draw {
     } else {
         0
     };
-    let token = pick(mix(past.0 ^ mix(seed)), request, vocabulary);
+    let withheld = request.sampling.withheld.after(request.generated.len());
+    let token = pick(mix(past.0 ^ mix(seed)), (mask, withheld), vocabulary);
     Draw {
         token,
         logprobs: logprobs(request.sampling, token, vocabulary),
@@ -228,9 +236,9 @@ pub fn draw(request: &DrawRequest<'_>, vocabulary: u32) -> Draw {
 }
 
 /// A token that mask and minimum allow, else one that the mask allows, else any.
-fn pick(number: u64, request: &DrawRequest<'_>, vocabulary: u32) -> TokenId {
-    let masked = |it: &TokenId| request.mask.is_none_or(|mask| mask.allows(*it));
-    let withheld = request.sampling.withheld.after(request.generated.len());
+fn pick(number: u64, rules: (Option<&TokenMask>, &[TokenId]), vocabulary: u32) -> TokenId {
+    let (mask, withheld) = rules;
+    let masked = |it: &TokenId| mask.is_none_or(|mask| mask.allows(*it));
     let all = || (0..vocabulary).map(TokenId);
     let mut allowed: Vec<TokenId> = all()
         .filter(|it| masked(it) && !withheld.contains(it))

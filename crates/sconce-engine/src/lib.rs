@@ -9,8 +9,9 @@ mod engine;
 mod executor;
 pub mod fake;
 mod message;
+mod rules;
 
-pub use constraint::{Constraint, ConstraintFailure, Progress};
+pub use constraint::{Bound, Constraint, ConstraintFailure, Hold, Progress};
 pub use engine::{Engine, EngineLimits, EngineStatus, Stepped};
 pub use executor::{Computed, DrawRequest, Executor, ScoreRequest, Step, StepChunk};
 pub use message::{Command, Event, NewSequence};

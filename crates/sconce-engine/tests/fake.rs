@@ -2,7 +2,7 @@
 
 use sconce_domain::{BlockId, BlockSize, Sampling, TokenCount, TokenId};
 use sconce_engine::fake::{FakeError, FakeExecutor};
-use sconce_engine::{Computed, DrawRequest, Executor, ScoreRequest, Step, StepChunk};
+use sconce_engine::{Computed, DrawRequest, Executor, Hold, ScoreRequest, Step, StepChunk};
 
 const VOCABULARY: u32 = 50;
 
@@ -28,9 +28,10 @@ fn chunk<'a>(tokens: &'a [TokenId], start: u32, blocks: &'a [BlockId]) -> StepCh
 }
 
 fn run(fake: &mut FakeExecutor, chunk: StepChunk<'_>) -> Result<Vec<Computed>, FakeError> {
-    fake.run(&Step {
+    let step = Step {
         chunks: vec![chunk],
-    })
+    };
+    fake.run(&step, &mut [Hold::free()])
 }
 
 #[test]
@@ -40,7 +41,6 @@ fn a_prompt_in_pieces_draws_what_it_draws_whole() {
         sampling: &sampling,
         prompt: &all,
         generated: &[],
-        mask: None,
     });
     let blocks = [BlockId(4), BlockId(0), BlockId(9)];
     let whole = run(
@@ -83,9 +83,8 @@ fn the_seed_matters_only_above_temperature_zero() {
             sampling: &sampling,
             prompt: &prompt,
             generated: &[],
-            mask: None,
         };
-        sconce_engine::fake::draw(&request, VOCABULARY)
+        sconce_engine::fake::draw(&request, None, VOCABULARY)
     };
     assert_eq!(drawn(0.0, 1), drawn(0.0, 2));
     assert_ne!(drawn(1.0, 1).token, drawn(1.0, 2).token);
@@ -142,7 +141,6 @@ fn a_token_that_the_client_did_not_send_is_noticed() {
         sampling: &sampling,
         prompt: &prompt,
         generated: &[],
-        mask: None,
     });
     let _ = run(
         &mut fake(),

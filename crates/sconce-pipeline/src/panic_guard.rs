@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use sconce_engine::{Computed, Executor, Step};
+use sconce_engine::{Computed, Executor, Hold, Step};
 
 /// Catches what the device's code lets go.
 ///
@@ -28,8 +28,12 @@ pub(crate) enum StepFailure<E> {
 impl<E: Executor> Executor for PanicGuard<E> {
     type Error = StepFailure<E::Error>;
 
-    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Computed>, Self::Error> {
-        match catch_unwind(AssertUnwindSafe(|| self.0.run(step))) {
+    fn run(
+        &mut self,
+        step: &Step<'_>,
+        holds: &mut [Hold<'_>],
+    ) -> Result<Vec<Computed>, Self::Error> {
+        match catch_unwind(AssertUnwindSafe(|| self.0.run(step, holds))) {
             Ok(outcome) => outcome.map_err(StepFailure::Failed),
             Err(panic) => Err(StepFailure::Panicked {
                 message: said(panic.as_ref()),

@@ -1,7 +1,7 @@
-//! The list of faults: what goes wrong, where, and how.
+//! The list of faults, those of the engine apart: what goes wrong, where, and how.
 
 /// One deliberate mistake.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
     /// The source file, from the folder `crates` on.
@@ -11,7 +11,7 @@ pub(crate) struct Fault {
 
 /// What is written there, and what a tired programmer would have written. The first must occur
 /// exactly once; how it is broken into lines does not matter.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum Edit {
     Expression(&'static str, &'static str),
     Statements(&'static str, &'static str),
@@ -25,10 +25,8 @@ const SCHEDULER: &str = "sconce-scheduler/src/scheduler.rs";
 const PLANNING: &str = "sconce-scheduler/src/planning.rs";
 const QUEUE: &str = "sconce-scheduler/src/queue.rs";
 const SEQUENCE: &str = "sconce-scheduler/src/sequence.rs";
-const ENGINE: &str = "sconce-engine/src/engine.rs";
-const CONSTRAINT: &str = "sconce-engine/src/constraint.rs";
 
-const fn fault(name: &'static str, file: &'static str, edit: Edit) -> Fault {
+pub(crate) const fn fault(name: &'static str, file: &'static str, edit: Edit) -> Fault {
     Fault { name, file, edit }
 }
 
@@ -357,99 +355,6 @@ pub(crate) const FAULTS: &[Fault] = &[
         Statements("sequence.tokens.truncate(position.0 as usize);", ""),
     ),
     fault(
-        "going back is not told",
-        ENGINE,
-        Statements(
-            "self.untold.push(Event::Rewound { sequence: id, position, });",
-            "",
-        ),
-    ),
-    fault(
-        "whoever has left is told that it went back",
-        ENGINE,
-        Statements("self.untold.retain(|it| it.sequence() != id);", ""),
-    ),
-    fault(
-        "going back keeps drawing as before",
-        ENGINE,
-        Statements("rules.sampling = sampling;", ""),
-    ),
-    fault(
-        "a stop token is told",
-        ENGINE,
-        Expression("!matches!(verdict, Verdict::EndsBefore(_))", "true"),
-    ),
-    fault(
-        "an answer is one token too long",
-        ENGINE,
-        Expression(
-            "generated >= rules.generated_max.0",
-            "generated > rules.generated_max.0",
-        ),
-    ),
-    fault(
-        "cancelling only forgets the rules",
-        ENGINE,
-        Statements("self.scheduler.cancel(id);", ""),
-    ),
-    fault(
-        "a step that failed is not told",
-        ENGINE,
-        Statements(
-            "self.abandon(&plan, &mut stepped.events);",
-            "self.scheduler.abandon(&plan);",
-        ),
-    ),
-    fault(
-        "the mask is not applied",
-        ENGINE,
-        Expression("bound.mask()", "None"),
-    ),
-    fault(
-        "a constraint is not told what was drawn",
-        ENGINE,
-        Expression(
-            "constraint.map_or(Ok(Progress::Open), |it| it.accept(token))",
-            "constraint.map_or(Ok(Progress::Open), |_| Ok(Progress::Open))",
-        ),
-    ),
-    fault(
-        "a constraint is told of the token that ends the answer",
-        ENGINE,
-        Expression(
-            "rules.stop_tokens.contains(&token)",
-            "rules.constraint.is_none() && rules.stop_tokens.contains(&token)",
-        ),
-    ),
-    fault(
-        "going back does not take the constraint back",
-        ENGINE,
-        Statements("constraint.rewind(TokenCount(generated as u32));", ""),
-    ),
-    fault(
-        "an answer that is complete goes on",
-        ENGINE,
-        Expression("Verdict::EndsWith(FinishReason::Stop)", "Verdict::GoesOn"),
-    ),
-    fault(
-        "a constraint that fails lets its sequence go on",
-        ENGINE,
-        Expression(
-            "self.end(chunk.sequence, FinishReason::Failed, stepped)",
-            "Outcome::Computed",
-        ),
-    ),
-    fault(
-        "a constraint that fails is not told of",
-        ENGINE,
-        Statements("lost.extend(failure.map(|it| (chunk.sequence, it)));", ""),
-    ),
-    fault(
-        "a set of no tokens is drawn from",
-        CONSTRAINT,
-        Expression("mask.is_empty()", "false"),
-    ),
-    fault(
         "what is found in the cache is not scored",
         SEQUENCE,
         Expression("self.scored + 1 < self.prompt_length", "false"),
@@ -474,15 +379,5 @@ pub(crate) const FAULTS: &[Fault] = &[
             "self.prompt_length - 1",
             "self.prompt_length.saturating_sub(2)",
         ),
-    ),
-    fault(
-        "a sequence that wants no token gets one",
-        ENGINE,
-        Expression("rules.generated_max.0 > 0", "true"),
-    ),
-    fault(
-        "the token that ends a scored sequence is not told",
-        ENGINE,
-        Expression("rules.prompt_logprobs.is_some()", "false"),
     ),
 ];

@@ -6,19 +6,19 @@
 //! is in the product's sources, and one build serves all faults. A fault whose place in the
 //! sources has changed fails the test too: say it anew.
 
+mod engine_faults;
 mod faults;
 mod workshop;
 
-use faults::FAULTS;
-
 #[test]
 fn the_simulation_catches_every_seeded_fault() {
-    let report = workshop::build_and_run(FAULTS);
+    let faults = [faults::FAULTS, engine_faults::FAULTS].concat();
+    let report = workshop::build_and_run(&faults);
     println!("{report}");
     let verdicts: Vec<&str> = report.lines().collect();
     assert_eq!(
         verdicts.len(),
-        FAULTS.len() + 1,
+        faults.len() + 1,
         "each fault has a verdict, and soundness one"
     );
     assert!(

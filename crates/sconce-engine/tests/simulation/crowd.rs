@@ -285,21 +285,20 @@ impl Rules {
         );
         let mut unsaid = None;
         let reason = loop {
+            if self.generated_max == 0 {
+                break FinishReason::Length;
+            }
             let mask = match script.as_mut().map(Script::mask) {
                 Some(Ok(mask)) if !mask.is_empty() => Some(mask),
                 Some(_) => break FinishReason::Failed,
                 None => None,
             };
-            if self.generated_max == 0 {
-                break FinishReason::Length;
-            }
             let request = DrawRequest {
                 sampling: &self.sampling,
                 prompt,
                 generated: &generated,
-                mask: mask.as_ref(),
             };
-            let token = fake::draw(&request, VOCABULARY).token;
+            let token = fake::draw(&request, mask.as_ref(), VOCABULARY).token;
             if self.stop_tokens.contains(&token) {
                 unsaid = Some(token);
                 break FinishReason::Stop;

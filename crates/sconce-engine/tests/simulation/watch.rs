@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use sconce_engine::fake::{FakeError, FakeExecutor};
-use sconce_engine::{Computed, Executor, Step};
+use sconce_engine::{Computed, Executor, Hold, Step};
 
 /// The fake device, watched.
 #[derive(Debug)]
@@ -32,12 +32,12 @@ pub(crate) fn watch(fake: FakeExecutor) -> (Watched, Notes) {
 impl Executor for Watched {
     type Error = FakeError;
 
-    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Computed>, FakeError> {
+    fn run(&mut self, step: &Step<'_>, holds: &mut [Hold<'_>]) -> Result<Vec<Computed>, FakeError> {
         *self.notes.borrow_mut() = step
             .chunks
             .iter()
             .map(|it| it.tokens.len() as u32)
             .collect();
-        self.fake.run(step)
+        self.fake.run(step, holds)
     }
 }

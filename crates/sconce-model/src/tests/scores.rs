@@ -1,7 +1,7 @@
 //! The probabilities of a prompt's tokens, as the engine's executor tells them.
 
 use sconce_domain::{BlockId, Sampling, TokenCount, TokenId, TokenLogprobs};
-use sconce_engine::{Computed, DrawRequest, Executor, ScoreRequest, Step, StepChunk};
+use sconce_engine::{Computed, DrawRequest, Executor, Hold, ScoreRequest, Step, StepChunk};
 
 use sconce_kernels::quantized_matmul::BlockFormat;
 
@@ -81,7 +81,6 @@ fn run(
             sampling: &sampling,
             prompt: tokens,
             generated: &[],
-            mask: None,
         }),
         score: Some(ScoreRequest {
             first: TokenCount(first as u32),
@@ -90,7 +89,9 @@ fn run(
         }),
     };
     let chunks = vec![chunk];
-    executor.run(&Step { chunks }).unwrap().remove(0)
+    let mut holds: Vec<Hold<'_>> = chunks.iter().map(|_| Hold::free()).collect();
+    let Ok(mut computed) = executor.run(&Step { chunks }, &mut holds);
+    computed.remove(0)
 }
 
 #[test]

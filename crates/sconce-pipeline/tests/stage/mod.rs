@@ -9,7 +9,9 @@ use sconce_domain::{
     BlockCount, BlockSize, Draw, Message, RequestId, Role, TokenCount, TokenId, TokenLogprob,
     TokenLogprobs, TokenMask,
 };
-use sconce_engine::{Computed, DrawRequest, EngineLimits, Executor, ScoreRequest, Step, StepChunk};
+use sconce_engine::{
+    Bound, Computed, DrawRequest, EngineLimits, Executor, Hold, ScoreRequest, Step, StepChunk,
+};
 use sconce_pipeline::{
     AdmissionLimits, AnswerOptions, AnswerRequest, Ask, EngineThread, Grammars, Pipeline, Prompt,
     ServedModel,
@@ -54,9 +56,14 @@ impl std::error::Error for EchoFailed {}
 impl Executor for Echo {
     type Error = EchoFailed;
 
-    fn run(&mut self, step: &Step<'_>) -> Result<Vec<Computed>, EchoFailed> {
+    fn run(
+        &mut self,
+        step: &Step<'_>,
+        holds: &mut [Hold<'_>],
+    ) -> Result<Vec<Computed>, EchoFailed> {
         std::thread::sleep(self.step);
-        let outcomes = step.chunks.iter().map(compute);
+        holds.iter_mut().for_each(Hold::find);
+        let outcomes = step.chunks.iter().zip(&*holds).map(compute);
         let mut outcomes = outcomes.collect::<Result<Vec<_>, _>>()?;
         let forgets = |it: &Draw| it.token.0 == u32::from(FORGETS);
         outcomes.retain(|it| !it.draw.as_ref().is_some_and(forgets));
@@ -64,10 +71,12 @@ impl Executor for Echo {
     }
 }
 
-fn compute(chunk: &StepChunk<'_>) -> Result<Computed, EchoFailed> {
+fn compute((chunk, hold): (&StepChunk<'_>, &Hold<'_>)) -> Result<Computed, EchoFailed> {
+    let bound = hold.bound();
+    let request = chunk.draw.as_ref().filter(|_| bound != Bound::Lost);
     Ok(Computed {
         scores: chunk.score.as_ref().map_or_else(Vec::new, score),
-        draw: chunk.draw.as_ref().map(say).transpose()?,
+        draw: request.map(|it| say(it, bound.mask())).transpose()?,
     })
 }
 
@@ -87,14 +96,14 @@ fn score(request: &ScoreRequest<'_>) -> Vec<TokenLogprobs> {
         .collect()
 }
 
-fn say(request: &DrawRequest<'_>) -> Result<Draw, EchoFailed> {
+fn say(request: &DrawRequest<'_>, mask: Option<&TokenMask>) -> Result<Draw, EchoFailed> {
     let token = request
         .prompt
         .get(request.generated.len())
         .copied()
         .unwrap_or(END);
     let withheld = request.sampling.withheld.after(request.generated.len());
-    let token = match request.mask {
+    let token = match mask {
         Some(mask) if !mask.allows(token) => first_of(mask),
         _ if withheld.contains(&token) => INSTEAD,
         _ => token,
