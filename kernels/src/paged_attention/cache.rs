@@ -82,29 +82,28 @@ impl KvCache {
         ));
     }
 
-    /// Widens one head of a block to single precision, in the cache's own layout.
+    /// Widens one head of a block to single precision, in the cache's own layout, and asks for the same
+    /// head of block `next` line by line, so that it is near when it is its turn.
     #[inline(always)]
     pub(crate) fn widen(
         &self,
         isa: Isa,
-        (block, head): (u32, usize),
-        keys: &mut [f32],
-        values: &mut [f32],
+        [block, next]: [u32; 2],
+        head: usize,
+        (keys, values): (&mut [f32], &mut [f32]),
     ) {
-        widen(isa, self.keys_of(block, head), keys);
-        widen(isa, self.values_of(block, head), values);
-    }
-
-    /// Asks for one head of a block, or the share of it that is due in step `step` of `steps`, so
-    /// that it is near when it is widened.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, (block, head): (u32, usize), step: usize, steps: usize) {
-        for stored in [self.keys_of(block, head), self.values_of(block, head)] {
-            let share = stored.len() / LINE_NUMBERS;
-            for line in step * share / steps..(step + 1) * share / steps {
-                prefetch(&stored[line * LINE_NUMBERS]);
-            }
-        }
+        widen(
+            isa,
+            self.keys_of(block, head),
+            self.keys_of(next, head),
+            keys,
+        );
+        widen(
+            isa,
+            self.values_of(block, head),
+            self.values_of(next, head),
+            values,
+        );
     }
 
     /// The key and value of one position, as the cache holds them.
@@ -166,13 +165,14 @@ fn write(cache: &mut KvCache, (block, slot): (u32, usize), key: &[f32], value: &
 }
 
 /// Widens to single precision, with the processor's own instruction where there is one: every number
-/// in the cache is finite, so it gives the bits of the plain code.
+/// in the cache is finite, so it gives the bits of the plain code. `next` is asked for on the way, a
+/// line for each line: all at once would stall on outstanding misses.
 #[inline(always)]
-fn widen(isa: Isa, stored: &[u16], out: &mut [f32]) {
+fn widen(isa: Isa, stored: &[u16], next: &[u16], out: &mut [f32]) {
     match isa {
         // SAFETY: an `Isa` beyond `Portable` comes from detection on this processor.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::Avx512 => unsafe { widen_with_f16c(stored, out) },
+        Isa::Avx2 | Isa::Avx512 => unsafe { widen_with_f16c(stored, next, out) },
         _ => {
             for (out, &stored) in out.iter_mut().zip(stored) {
                 *out = half_to_single(stored);
@@ -183,13 +183,18 @@ fn widen(isa: Isa, stored: &[u16], out: &mut [f32]) {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx,f16c")]
-fn widen_with_f16c(stored: &[u16], out: &mut [f32]) {
+fn widen_with_f16c(stored: &[u16], next: &[u16], out: &mut [f32]) {
     use std::arch::x86_64::{_mm_loadu_si128, _mm256_cvtph_ps, _mm256_storeu_ps};
-    for (stored, out) in stored.chunks_exact(8).zip(out.chunks_exact_mut(8)) {
-        // SAFETY: both chunks have eight elements.
-        unsafe {
-            let halves = _mm_loadu_si128(stored.as_ptr().cast());
-            _mm256_storeu_ps(out.as_mut_ptr(), _mm256_cvtph_ps(halves));
+    let lines = stored.chunks_exact(LINE_NUMBERS);
+    let nexts = next.iter().step_by(LINE_NUMBERS);
+    for ((stored, next), out) in lines.zip(nexts).zip(out.chunks_exact_mut(LINE_NUMBERS)) {
+        prefetch(next);
+        for part in (0..LINE_NUMBERS).step_by(8) {
+            // SAFETY: both have the thirty-two numbers of a line.
+            unsafe {
+                let halves = _mm_loadu_si128(stored.as_ptr().add(part).cast());
+                _mm256_storeu_ps(out.as_mut_ptr().add(part), _mm256_cvtph_ps(halves));
+            }
         }
     }
 }
