@@ -28,6 +28,8 @@ mod quantize_avx2;
 pub mod reference;
 mod scales;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod unpacked_avx2;
 
 pub use activations::QuantizedRows;
 pub use blocks::{BlockFormat, GROUP, Group, Scale};

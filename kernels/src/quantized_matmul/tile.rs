@@ -13,17 +13,23 @@ const PREFETCH_BLOCKS_MIN: usize = 4;
 /// Lines that a block asks for at least.
 const PREFETCH_LINES_MIN: usize = 8;
 
+/// Rows that a tile is multiplied with at a time: few enough for their totals, and for the activations
+/// of a small model, to stay in the first-level cache.
+const ROWS_TOGETHER: usize = 32;
+
 /// One tile's weights.
 #[derive(Debug)]
 pub(crate) struct Tile<'a, S> {
     pub(crate) codes: &'a [Line],
+    /// The codes of the tile that follows, as far as there are any: worth asking for.
+    pub(crate) next: &'a [Line],
     pub(crate) scales: ScaleView<'a, S>,
     /// Empty for types without a minimum.
     pub(crate) minima: ScaleView<'a, S>,
 }
 
 /// Computes a few rows of one tile with one instruction set.
-pub(crate) trait TileKernel {
+pub(crate) trait TileKernel: Sized {
     /// Rows that the registers can hold at once: a power of two, at most 8.
     const ROWS_MAX: usize;
 
@@ -38,6 +44,20 @@ pub(crate) trait TileKernel {
         first: usize,
         results: &mut [Lanes; ROWS],
     );
+
+    /// The same for as many rows as there are `results`.
+    ///
+    /// # Safety
+    /// As for `rows`.
+    unsafe fn many_rows<C: Coded, S: StoredScale, const MINIMUM: bool>(
+        tile: &Tile<'_, S>,
+        rows: &QuantizedRows,
+        first: usize,
+        results: &mut [Lanes],
+    ) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { in_blocks::<Self, C, S, MINIMUM>(tile, rows, first, results) }
+    }
 }
 
 /// Multiplies the span's rows by its tile and hands each row's sixteen results to `write`.
@@ -78,46 +98,63 @@ unsafe fn typed<K: TileKernel, C: Coded, S: StoredScale, const MINIMUM: bool>(
     write: &mut dyn FnMut(usize, &Lanes),
 ) {
     let (groups, parts) = (weights.k() / GROUP, C::CODING.parts());
-    let part = |length: usize| span.tile * length..(span.tile + 1) * length;
+    let lines = groups * C::CODING.lines();
+    let (codes, behind) = weights.codes()[span.tile * lines..].split_at(lines);
     let tile = Tile {
-        codes: &weights.codes()[part(groups * C::CODING.lines())],
+        codes,
+        next: &behind[..behind.len().min(lines)],
         scales: S::view(weights.scales()).of_tile(span.tile, groups, parts),
         minima: match weights.minima() {
             Some(minima) if MINIMUM => S::view(minima).of_tile(span.tile, groups, parts),
             _ => ScaleView::EMPTY,
         },
     };
-    let next = weights
-        .codes()
-        .get(part(groups * C::CODING.lines()).end..)
-        .unwrap_or_default();
-    let next = &next[..next.len().min(tile.codes.len())];
-    let mut row = span.first_row;
-    while row < span.last_row {
-        prefetch_share(next, span, row, K::ROWS_MAX);
-        let left = (span.last_row - row).min(K::ROWS_MAX);
+    let mut results = [[0.0; TILE]; ROWS_TOGETHER];
+    for first in (span.first_row..span.last_row).step_by(ROWS_TOGETHER) {
+        let results = &mut results[..ROWS_TOGETHER.min(span.last_row - first)];
         // SAFETY: the tile was cut to its groups above; the instruction set is the caller's promise.
-        row += unsafe {
-            match left {
-                8.. => block::<K, C, S, 8, MINIMUM>(&tile, rows, row, write),
-                4.. => block::<K, C, S, 4, MINIMUM>(&tile, rows, row, write),
-                2.. => block::<K, C, S, 2, MINIMUM>(&tile, rows, row, write),
-                _ => block::<K, C, S, 1, MINIMUM>(&tile, rows, row, write),
+        unsafe { K::many_rows::<C, S, MINIMUM>(&tile, rows, first, results) };
+        for (row, lanes) in (first..).zip(results.iter()) {
+            write(row, lanes);
+        }
+    }
+}
+
+/// Multiplies rows in blocks that the registers can hold.
+///
+/// # Safety
+/// As for `TileKernel::rows`.
+pub(crate) unsafe fn in_blocks<K: TileKernel, C: Coded, S: StoredScale, const MINIMUM: bool>(
+    tile: &Tile<'_, S>,
+    rows: &QuantizedRows,
+    first: usize,
+    results: &mut [Lanes],
+) {
+    let count = results.len();
+    let mut done = 0;
+    while done < count {
+        prefetch_share(tile.next, count / K::ROWS_MAX, done / K::ROWS_MAX);
+        let (first, results) = (first + done, &mut results[done..]);
+        // SAFETY: the caller's promise is passed on.
+        done += unsafe {
+            match results.len().min(K::ROWS_MAX) {
+                8.. => block::<K, C, S, 8, MINIMUM>(tile, rows, first, results),
+                4.. => block::<K, C, S, 4, MINIMUM>(tile, rows, first, results),
+                2.. => block::<K, C, S, 2, MINIMUM>(tile, rows, first, results),
+                _ => block::<K, C, S, 1, MINIMUM>(tile, rows, first, results),
             }
         };
     }
 }
 
-/// Asks for a share of the next tile while the rows from `row` on pass by this one, so that its first
-/// rows need not wait for memory. The first blocks ask, each for a few lines: all lines at once would
-/// stall on outstanding misses, and for a few rows the processor's own prefetching does better.
+/// Asks for a share of the next tile while one of `blocks` blocks of rows passes by this one, so that
+/// its first rows need not wait for memory. All lines at once would stall on outstanding misses, and for
+/// a few rows the processor's own prefetching does better.
 #[inline(always)]
-fn prefetch_share(next: &[Line], span: Span, row: usize, block_rows: usize) {
-    let blocks = (span.last_row - span.first_row) / block_rows;
+fn prefetch_share(next: &[Line], blocks: usize, block: usize) {
     if blocks >= PREFETCH_BLOCKS_MIN {
         let share = next.len().div_ceil(blocks).max(PREFETCH_LINES_MIN);
-        let first = (row - span.first_row) / block_rows * share;
-        for line in next.iter().skip(first).take(share) {
+        for line in next.iter().skip(block * share).take(share) {
             prefetch(line);
         }
     }
@@ -127,13 +164,12 @@ unsafe fn block<K: TileKernel, C: Coded, S: StoredScale, const ROWS: usize, cons
     tile: &Tile<'_, S>,
     rows: &QuantizedRows,
     first: usize,
-    write: &mut dyn FnMut(usize, &Lanes),
+    results: &mut [Lanes],
 ) -> usize {
-    let mut results = [[0.0; TILE]; ROWS];
+    let Some(results) = results.first_chunk_mut::<ROWS>() else {
+        unreachable!("a block is no larger than what is left");
+    };
     // SAFETY: the caller's promise is passed on.
-    unsafe { K::rows::<C, S, ROWS, MINIMUM>(tile, rows, first, &mut results) };
-    for (index, lanes) in results.iter().enumerate() {
-        write(first + index, lanes);
-    }
+    unsafe { K::rows::<C, S, ROWS, MINIMUM>(tile, rows, first, results) };
     ROWS
 }
