@@ -140,6 +140,12 @@ pub enum LoadFault {
     /// The validated header means something else to candle.
     #[error("candle reads the header differently: {0}; please report this file")]
     Disagreement(String),
+    /// A model in several files of which one is missing or another.
+    #[error(
+        "the model is in several files, but {0}; keep all of them in one folder under the names they \
+         were made with"
+    )]
+    Parts(String),
     /// The file is not what it was when it was opened.
     #[error("was changed while it was being loaded; let nothing write to it and start again")]
     Changed,

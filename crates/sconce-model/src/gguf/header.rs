@@ -18,7 +18,7 @@ const ARRAY_ELEMENTS_MAX: u64 = 1 << 22;
 /// Arrays of arrays of arrays of arrays: no known key goes past the first.
 const ARRAY_DEPTH_MAX: u32 = 4;
 /// The most tensors a file may have: a thousand layers of a hundred tensors each would fit.
-const TENSORS_MAX: u64 = 100_000;
+pub(super) const TENSORS_MAX: u64 = 100_000;
 /// The most metadata keys; ordinary files have twenty to sixty.
 const KEYS_MAX: u64 = 10_000;
 

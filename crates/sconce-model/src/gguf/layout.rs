@@ -23,8 +23,10 @@ pub struct TensorInfo {
     pub shape: Vec<usize>,
     /// How its elements are stored. A row is a whole number of the type's blocks.
     pub kind: TensorType,
-    /// Its bytes, counted from the file's beginning.
+    /// Its bytes, counted from the beginning of its file.
     pub byte_range: Range<u64>,
+    /// Which of the model's files it is in, counted from zero.
+    pub part: usize,
 }
 
 impl TensorInfo {
@@ -83,6 +85,7 @@ fn place(entry: TensorEntry, data_start: u64, alignment: u64) -> Result<TensorIn
             shape,
             kind,
             byte_range,
+            part: 0,
         }),
         Err(what) => Err(LoadFault::Tensor { tensor: name, what }),
     }

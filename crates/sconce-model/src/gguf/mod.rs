@@ -4,14 +4,13 @@ mod header;
 mod layout;
 mod mapping;
 mod metadata;
+mod parts;
 mod source;
 mod tensor_type;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{Cursor, Read};
 use std::path::Path;
-use std::time::SystemTime;
 
 use candle_core::quantized::gguf_file::{Content, Value};
 
@@ -22,60 +21,39 @@ pub use tensor_type::TensorType;
 pub(crate) use tensor_type::supported_names;
 
 use crate::load_error::{LoadError, LoadFault};
-use header::read_header;
+use header::{TENSORS_MAX, read_header};
 use layout::place_tensors;
+use parts::Part;
 
-/// An open weights file whose header has been checked against its length.
+/// An open weights file, or several that are one model, whose headers have been checked against their
+/// lengths.
 #[derive(Debug)]
 pub struct GgufFile {
-    handle: File,
-    stamp: Stamp,
+    /// The file that was named, then its other parts.
+    parts: Vec<Part>,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
     by_name: HashMap<String, usize>,
 }
 
-/// What a file must still look like for its validated header to mean anything.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    file_bytes: u64,
-    modified: Option<SystemTime>,
-}
-
-impl Stamp {
-    fn of(handle: &File) -> std::io::Result<Self> {
-        let found = handle.metadata()?;
-        Ok(Self {
-            file_bytes: found.len(),
-            modified: found.modified().ok(),
-        })
-    }
-}
-
 impl GgufFile {
-    /// Opens and validates `path`. Reads the header only.
+    /// Opens and validates `path`, and the other parts of a model whose first part it is. Reads headers
+    /// only.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        let path = path.as_ref();
-        Self::open_file(path).map_err(|fault| fault.in_file(path))
-    }
-
-    fn open_file(path: &Path) -> Result<Self, LoadFault> {
-        let handle = File::open(path)?;
-        let stamp = Stamp::of(&handle)?;
-        let checked = Checked::read(BufReader::new(&handle), stamp.file_bytes)?;
-        let by_name = checked.tensors.iter().enumerate();
-        let by_name = by_name
-            .map(|(index, it)| (it.name.clone(), index))
-            .collect();
-        let metadata = Metadata {
-            file: path.to_owned(),
-            values: checked.metadata,
-        };
+        let (first, metadata, mut tensors) = Part::open(path.as_ref())?;
+        let mut parts = vec![first];
+        parts::open_others(&metadata, &mut parts, &mut tensors)?;
+        let mut by_name = HashMap::new();
+        for (index, tensor) in tensors.iter().enumerate() {
+            if by_name.insert(tensor.name.clone(), index).is_some() {
+                let what = format!("two of them have tensor {}", tensor.name);
+                return Err(LoadFault::Parts(what).in_file(metadata.file()));
+            }
+        }
         Ok(Self {
-            handle,
-            stamp,
+            parts,
             metadata,
-            tensors: checked.tensors,
+            tensors,
             by_name,
         })
     }
@@ -86,10 +64,10 @@ impl GgufFile {
         self.metadata.file()
     }
 
-    /// The file's length.
+    /// The length of all parts together.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
-        self.stamp.file_bytes
+        self.parts.iter().map(Part::file_bytes).sum()
     }
 
     /// Its keys and values.
@@ -128,14 +106,7 @@ impl GgufFile {
     /// opened.
     pub fn map_tensor(&self, name: &str) -> Result<MappedTensor, LoadError> {
         let tensor = self.tensor(name)?;
-        self.map(tensor).map_err(|fault| fault.in_file(self.path()))
-    }
-
-    fn map(&self, tensor: &TensorInfo) -> Result<MappedTensor, LoadFault> {
-        if Stamp::of(&self.handle)? != self.stamp {
-            return Err(LoadFault::Changed);
-        }
-        Ok(mapping::map_range(&self.handle, &tensor.byte_range)?)
+        self.parts[tensor.part].map(tensor)
     }
 }
 

@@ -6,6 +6,7 @@ mod hostile_files;
 mod invariance;
 mod mapping;
 mod mutated_files;
+mod parts;
 mod references;
 mod scores;
 mod specs;
