@@ -21,7 +21,8 @@ use crate::deliver::deliver;
 use crate::error::HttpError;
 use crate::limits::HttpLimits;
 use crate::wire::{
-    ChatDialect, CompletionDialect, ModelList, ModelObject, parse_chat, parse_completion,
+    ChatDialect, CompletionDialect, ModelList, ModelObject, TextObject, TokenizerObject,
+    TokensObject, parse_chat, parse_completion, parse_detokenize, parse_tokenize,
 };
 
 /// What the routes share.
@@ -39,6 +40,9 @@ pub fn router(state: HttpState) -> Router {
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(complete))
         .route("/v1/models", get(models))
+        .route("/tokenize", post(tokenize))
+        .route("/detokenize", post(detokenize))
+        .route("/tokenizer_info", get(tokenizer_info))
         .route("/v1/models/{*name}", get(model))
         .route("/health", get(health))
         .route("/ready", get(ready))
@@ -91,6 +95,36 @@ async fn complete(
     let answers = state.pipeline.answer(parsed.request).await?;
     let dialect = CompletionDialect::new(id.0, now_s(), answers.model(), parsed.delivery);
     deliver(answers, dialect, parsed.delivery).await
+}
+
+async fn tokenize(
+    State(state): State<HttpState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<TokensObject>, HttpError> {
+    let body = read_body(body, &headers, &state.limits).await?;
+    let request = parse_tokenize(&body)?;
+    let model = request.model.as_deref();
+    let tokenized = state.pipeline.tokenize(model, request.text, request.edges);
+    Ok(Json(tokenized.await?.into()))
+}
+
+async fn detokenize(
+    State(state): State<HttpState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<TextObject>, HttpError> {
+    let body = read_body(body, &headers, &state.limits).await?;
+    let request = parse_detokenize(&body)?;
+    let model = request.model.as_deref();
+    let prompt = state.pipeline.detokenize(model, request.tokens).await?;
+    Ok(Json(TextObject { prompt }))
+}
+
+async fn tokenizer_info(
+    State(state): State<HttpState>,
+) -> Result<Json<TokenizerObject>, HttpError> {
+    Ok(Json(state.pipeline.tokenizer_facts(None)?.into()))
 }
 
 async fn models(State(state): State<HttpState>) -> Json<ModelList> {

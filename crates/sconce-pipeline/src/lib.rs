@@ -25,6 +25,7 @@ mod seed;
 mod served_model;
 mod text_stream;
 mod token_stream;
+mod tokenizing;
 
 pub use admission::AdmissionLimits;
 pub use answer::{AnswerEvent, AnswerStream};
@@ -37,3 +38,4 @@ pub use refusal::Refusal;
 pub use request::{AnswerOptions, AnswerRequest, Ask, AskedGrammar, EndTokens, Prompt};
 pub use served_model::{ModelEntry, ServedModel};
 pub use text_stream::{TokenChance, TokenReport};
+pub use tokenizing::{Edges, Tokenized, TokenizerFacts};

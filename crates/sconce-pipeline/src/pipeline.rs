@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sconce_domain::{RequestId, Sampling, TokenCount, TokenId, Withheld};
+use tokio::sync::Semaphore;
 
 use crate::admission::{Admission, AdmissionLimits};
 use crate::answer::AnswerStream;
@@ -21,6 +22,8 @@ use crate::{AnswerOptions, AnswerRequest, Refusal};
 
 /// How soon to ask again while a model loads.
 const LOADING_RETRY_AFTER_S: u32 = 5;
+/// Texts that become tokens, or tokens texts, at the same time, those of prompts apart.
+const TOKENIZING_MAX: usize = 2;
 
 /// Serves requests. It is there before its first model is: until then it refuses.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Pipeline {
     models: RwLock<Arc<Models>>,
     draining: AtomicBool,
     numbers: Numbers,
+    /// Turns to make tokens without an answer.
+    pub(crate) tokenizing: Semaphore,
     metrics: Arc<Metrics>,
 }
 
@@ -57,6 +62,7 @@ impl Pipeline {
             models: RwLock::default(),
             draining: AtomicBool::new(false),
             numbers: Numbers::new(),
+            tokenizing: Semaphore::new(TOKENIZING_MAX),
             metrics: Arc::new(Metrics::new()),
         }
     }
@@ -97,7 +103,7 @@ impl Pipeline {
         Ok(routed)
     }
 
-    fn ready_models(&self) -> Result<Arc<Models>, Refusal> {
+    pub(crate) fn ready_models(&self) -> Result<Arc<Models>, Refusal> {
         let models = self.models();
         if self.is_draining() {
             return Err(Refusal::Draining);

@@ -133,7 +133,7 @@ fn check_options(model: &ServedModel, options: &AnswerOptions) -> Result<(), Ref
     check_known(model, "stop_token_ids", options.stop_tokens.iter().copied())
 }
 
-fn check_known(
+pub(crate) fn check_known(
     model: &ServedModel,
     field: &'static str,
     mut tokens: impl Iterator<Item = TokenId>,
@@ -154,10 +154,14 @@ fn encode(model: &ServedModel, text: &str) -> Result<Vec<TokenId>, Refusal> {
     model
         .tokenizer
         .encode_prompt(text, Specials::Parsed)
-        .map_err(|error| Refusal::Tokenizer {
-            model: model.name.to_string(),
-            fact: error.to_string(),
-        })
+        .map_err(|error| refused_by_tokenizer(model, &error))
+}
+
+pub(crate) fn refused_by_tokenizer(model: &ServedModel, error: &TextError) -> Refusal {
+    Refusal::Tokenizer {
+        model: model.name.to_string(),
+        fact: error.to_string(),
+    }
 }
 
 fn check_length(model: &ServedModel, prompt: &[TokenId]) -> Result<(), Refusal> {

@@ -10,6 +10,7 @@ mod grammar;
 mod model_list;
 mod options;
 mod strict_json;
+mod tokens;
 mod usage;
 
 pub(crate) use chat_answer::ChatDialect;
@@ -18,3 +19,6 @@ pub(crate) use completion_answer::CompletionDialect;
 pub(crate) use completion_request::parse_completion;
 pub(crate) use model_list::{ModelList, ModelObject};
 pub(crate) use options::Delivery;
+pub(crate) use tokens::{
+    TextObject, TokenizerObject, TokensObject, parse_detokenize, parse_tokenize,
+};

@@ -15,3 +15,4 @@ mod server;
 )]
 #[path = "../../../sconce-pipeline/tests/stage/mod.rs"]
 mod stage;
+mod tokens;

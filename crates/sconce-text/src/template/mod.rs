@@ -32,6 +32,7 @@ const FUEL_MAX: u64 = 8_000_000;
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
+    source: Box<str>,
     bos: String,
     eos: String,
 }
@@ -70,9 +71,16 @@ impl ChatTemplate {
         })?;
         Ok(Self {
             environment,
+            source: source.into(),
             bos: bos.to_owned(),
             eos: eos.to_owned(),
         })
+    }
+
+    /// What it was compiled from.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// Renders a chat.

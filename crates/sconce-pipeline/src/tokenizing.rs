@@ -1,0 +1,129 @@
+//! Text to tokens and back, without an answer: for clients that count, cut or score texts.
+
+use std::sync::Arc;
+
+use sconce_domain::{TokenCount, TokenId};
+use sconce_text::Specials;
+
+use crate::route::{check_known, refused_by_tokenizer};
+use crate::served_model::ServedModel;
+use crate::{Pipeline, Refusal};
+
+/// Whether a text gets the tokens around it that a prompt of the model begins and ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edges {
+    /// As a prompt.
+    OfAPrompt,
+    /// Nothing is added, as for the middle of a prompt.
+    None,
+}
+
+/// A text as tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokenized {
+    /// The tokens.
+    pub tokens: Vec<TokenId>,
+    /// Tokens that prompt and answer may have together.
+    pub context: TokenCount,
+}
+
+/// What clients know a tokenizer by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenizerFacts {
+    /// The model.
+    pub model: String,
+    /// The marker that begins a text, if there is one.
+    pub bos: Option<String>,
+    /// The marker that ends one.
+    pub eos: Option<String>,
+    /// The marker that fills up a batch.
+    pub padding: Option<String>,
+    /// The source of the chat template.
+    pub chat_template: Option<String>,
+    /// How many tokens there are.
+    pub vocabulary_size: usize,
+    /// Tokens that prompt and answer may have together.
+    pub context: TokenCount,
+}
+
+impl Pipeline {
+    /// The tokens of `text`. Markers such as `<|im_end|>` in it count as the tokens they name.
+    ///
+    /// # Errors
+    /// If the model is not there, or its vocabulary cannot write the text.
+    pub async fn tokenize(
+        &self,
+        model: Option<&str>,
+        text: String,
+        edges: Edges,
+    ) -> Result<Tokenized, Refusal> {
+        self.with_model(model, move |model| {
+            let encoded = match edges {
+                Edges::OfAPrompt => model.tokenizer.encode_prompt(&text, Specials::Parsed),
+                Edges::None => model.tokenizer.encode(&text, Specials::Parsed),
+            };
+            Ok(Tokenized {
+                tokens: encoded.map_err(|error| refused_by_tokenizer(model, &error))?,
+                context: model.context,
+            })
+        })
+        .await
+    }
+
+    /// The text of `tokens`, markers included.
+    ///
+    /// # Errors
+    /// If the model is not there, or lacks one of the tokens.
+    pub async fn detokenize(
+        &self,
+        model: Option<&str>,
+        tokens: Vec<TokenId>,
+    ) -> Result<String, Refusal> {
+        self.with_model(model, move |model| {
+            check_known(model, "tokens", tokens.iter().copied())?;
+            Ok(model.tokenizer.prompt_pieces(&tokens).concat())
+        })
+        .await
+    }
+
+    /// What clients know the tokenizer by.
+    ///
+    /// # Errors
+    /// If the model is not there.
+    pub fn tokenizer_facts(&self, model: Option<&str>) -> Result<TokenizerFacts, Refusal> {
+        let models = self.ready_models()?;
+        let model = models.find(model)?;
+        let tokenizer = &model.tokenizer;
+        let special = tokenizer.special_tokens();
+        let marker = |it: TokenId| tokenizer.token_text(it).into_owned();
+        let template = model.template.as_ref();
+        Ok(TokenizerFacts {
+            model: model.name.to_string(),
+            bos: special.bos.map(marker),
+            eos: special.eos.map(marker),
+            padding: special.padding.map(marker),
+            chat_template: template.map(|it| it.source().to_owned()),
+            vocabulary_size: tokenizer.vocabulary_size(),
+            context: model.context,
+        })
+    }
+
+    /// Works on a thread that may block, a few at a time: a long text takes a while, and answers
+    /// need the processors too.
+    async fn with_model<T, F>(&self, model: Option<&str>, work: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&ServedModel) -> Result<T, Refusal> + Send + 'static,
+    {
+        let model = self.ready_models()?.find(model)?;
+        let name = Arc::clone(&model.name);
+        let _turn = self.tokenizing.acquire().await;
+        let done = tokio::task::spawn_blocking(move || work(&model)).await;
+        done.unwrap_or_else(|error| {
+            tracing::error!(%error, "tokenizing panicked");
+            Err(Refusal::PreparationFailed {
+                model: name.to_string(),
+            })
+        })
+    }
+}
