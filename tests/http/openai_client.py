@@ -1,8 +1,10 @@
 """Calls a server through OpenAI's own client and checks what comes back."""
 
 import sys
+import typing
 
 import openai
+import pydantic
 
 client = openai.OpenAI(base_url=sys.argv[1], api_key="unused", max_retries=0)
 question = [{"role": "user", "content": "Name two fruits."}]
@@ -42,10 +44,27 @@ assert text.choices[0].finish_reason == "length"
 chunks = client.completions.create(**capital, stream=True)
 assert "".join(chunk.choices[0].text for chunk in chunks) == " Paris."
 
+
+
+class Fruit(pydantic.BaseModel):
+    name: typing.Annotated[str, pydantic.Field(max_length=12)]
+    colour: typing.Literal["red", "green", "yellow"]
+    grams: typing.Annotated[int, pydantic.Field(ge=1, le=5000)]
+
+
+for seed in range(3):
+    parsed = client.chat.completions.parse(
+        **{**greedy, "temperature": 1, "max_tokens": 200},
+        seed=seed,
+        response_format=Fruit,
+    )
+    assert isinstance(parsed.choices[0].message.parsed, Fruit), parsed
+
 for wrong, error in [
     ({"messages": []}, openai.BadRequestError),
     ({"temperature": 9}, openai.BadRequestError),
     ({"model": "nobody"}, openai.NotFoundError),
+    ({"response_format": {"type": "yaml"}}, openai.BadRequestError),
     ({"tools": [{"type": "function", "function": {"name": "f"}}]}, openai.BadRequestError),
 ]:
     try:

@@ -10,7 +10,23 @@ use sconce_text::Tokenizer;
 /// Grammars over the vocabulary of `tokenizer`.
 pub(crate) fn of(tokenizer: &Arc<Tokenizer>) -> Grammars {
     let compiler = sconce_grammar::GrammarCompiler::new(Arc::clone(tokenizer));
-    Grammars::new(Arc::new(Compiler(compiler)))
+    let compiler = Arc::new(Compiler(compiler));
+    prepare(Arc::clone(&compiler));
+    Grammars::new(compiler)
+}
+
+/// Compiles a first grammar while the weights are loaded: it takes a good part of the second that a
+/// request has for it.
+fn prepare(compiler: Arc<Compiler>) {
+    let first = move || {
+        if let Err(error) = compiler.compile(&Grammar::JsonObject) {
+            tracing::warn!(%error, "answers of this model cannot be held to a form");
+        }
+    };
+    let builder = std::thread::Builder::new().name("sconce-grammar".to_owned());
+    if let Err(error) = builder.spawn(first) {
+        tracing::warn!(%error, "no thread to prepare for grammars; the first one takes longer");
+    }
 }
 
 #[derive(Debug)]

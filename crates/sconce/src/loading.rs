@@ -46,6 +46,7 @@ pub(crate) fn load(
     check_end_tokens(model, &tokenizer)?;
     let template = template(&file, &tokenizer)?;
     let tokenizer = Arc::new(tokenizer);
+    let grammars = grammars::of(&tokenizer);
     let threads = threads(arguments);
     let settings = DecoderSettings {
         threads,
@@ -63,7 +64,7 @@ pub(crate) fn load(
                 .card
                 .as_ref()
                 .map_or_else(Vec::new, |card| card.aliases.clone()),
-            grammars: grammars::of(&tokenizer),
+            grammars,
             tokenizer,
             template,
             context,

@@ -30,7 +30,8 @@ fn tokenizer() -> Tokenizer {
     let vocabulary = Vocabulary {
         kind: VocabularyKind::SentencePieces {
             scores: vec![0.0; tokens.len()],
-            adds_space_prefix: Some(false),
+            // So that no text is forced into words, and answers can be spelt byte by byte.
+            adds_space_prefix: Some(true),
         },
         tokens,
         classes,

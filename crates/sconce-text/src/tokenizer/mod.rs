@@ -215,7 +215,8 @@ impl Tokenizer {
     }
 
     /// Whether encoding puts a space before the text that decoding has to take away.
-    pub(crate) fn adds_space_prefix(&self) -> bool {
+    #[must_use]
+    pub fn adds_space_prefix(&self) -> bool {
         match &self.encoder {
             Encoder::BytePairs(_) => false,
             Encoder::SentencePieces(encoder) => encoder.adds_space_prefix(),
