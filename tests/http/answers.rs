@@ -105,6 +105,28 @@ async fn what_ends_an_answer_and_what_is_biased_is_honoured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_best_of_several_is_the_one_of_the_highest_mean_log_probability() {
+    let server = Server::start(&[]).await;
+    let drawn = json!({"temperature": 1.5, "seed": 11, "logprobs": 0, "max_tokens": 6});
+    let with = async |name: &str, count: u32| {
+        let mut options = drawn.clone();
+        options[name] = json!(count);
+        ask(&server, options).await
+    };
+    let mean = |choice: &Value| {
+        let logprobs = choice["logprobs"]["token_logprobs"].as_array().unwrap();
+        let sum: f64 = logprobs.iter().map(|it| it.as_f64().unwrap()).sum();
+        sum / logprobs.len() as f64
+    };
+    let (all, best) = (with("n", 4).await, with("best_of", 4).await);
+    let mut all = all["choices"].as_array().unwrap().clone();
+    all.sort_by(|one, other| mean(other).total_cmp(&mean(one)));
+    assert!(mean(&all[0]) > mean(&all[3]), "all four are alike");
+    assert_eq!(best["choices"].as_array().unwrap().len(), 1);
+    assert_eq!(best["choices"][0]["text"], all[0]["text"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn log_probabilities_come_in_both_shapes_streamed_or_whole() {
     let server = Server::start(&[]).await;
     let legacy = ask(&server, json!({"logprobs": 3})).await;

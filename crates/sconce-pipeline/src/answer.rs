@@ -1,14 +1,16 @@
 //! What a request gets back: pieces of text, why each answer ended, and what it used.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_util::Stream;
 use sconce_domain::{FinishReason, Usage};
 
 use crate::admission::Place;
 use crate::record::OpenRecord;
+use crate::selection::Selection;
 use crate::text_stream::{TextEvent, TextStream, TokenReport};
 
 /// One thing that happened to a request's answers.
@@ -44,6 +46,10 @@ pub struct AnswerStream {
     first: usize,
     model: Arc<str>,
     done: bool,
+    /// Chooses among the answers, if more are generated than given.
+    selection: Option<Selection>,
+    /// What it has chosen.
+    chosen: VecDeque<AnswerEvent>,
     record: OpenRecord,
     _place: Place,
 }
@@ -62,11 +68,12 @@ impl AnswerStream {
     /// The answers to one prompt stand together, `answers_each` of them.
     pub(crate) fn new(
         texts: Vec<TextStream>,
-        answers_each: u32,
+        answers_each: usize,
+        selection: Option<Selection>,
         record: OpenRecord,
         place: Place,
     ) -> Self {
-        let group = answers_each.max(1) as usize;
+        let group = answers_each.max(1);
         let answers = texts
             .into_iter()
             .enumerate()
@@ -80,6 +87,8 @@ impl AnswerStream {
             first: 0,
             model: record.model(),
             done: false,
+            selection,
+            chosen: VecDeque::new(),
             record,
             _place: place,
         }
@@ -115,8 +124,10 @@ impl AnswerStream {
     fn note(&mut self, index: usize, event: TextEvent) -> AnswerEvent {
         let choice = u32::try_from(index).unwrap_or(u32::MAX);
         let answer = &mut self.answers[index];
+        let mut mean_logprob = f64::NAN;
         if let Some(text) = &answer.text {
             let progress = text.progress();
+            mean_logprob = progress.mean_logprob();
             self.record
                 .grow(progress.generated - answer.counted, progress.first_token);
             answer.counted = progress.generated;
@@ -125,6 +136,12 @@ impl AnswerStream {
             {
                 answer.leads = false;
                 self.record.add_cached(cached);
+            }
+        }
+        if let Some(selection) = &mut self.selection {
+            match &event {
+                TextEvent::Piece { text, tokens } => selection.grow(index, text, tokens.clone()),
+                TextEvent::Ended(reason) => selection.end(index, *reason, mean_logprob),
             }
         }
         match event {
@@ -147,9 +164,21 @@ impl Stream for AnswerStream {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<AnswerEvent>> {
         let stream = self.get_mut();
-        if stream.done {
-            return Poll::Ready(None);
+        loop {
+            if let Some(event) = stream.chosen.pop_front() {
+                return Poll::Ready(Some(event));
+            }
+            if stream.done {
+                return Poll::Ready(None);
+            }
+            let event = ready!(stream.poll_answers(context));
+            let Some(selection) = &mut stream.selection else {
+                return Poll::Ready(Some(event));
+            };
+            if matches!(event, AnswerEvent::Done(_)) {
+                stream.chosen.extend(selection.choose());
+                stream.chosen.push_back(event);
+            }
         }
-        stream.poll_answers(context).map(Some)
     }
 }

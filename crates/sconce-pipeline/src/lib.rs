@@ -22,6 +22,7 @@ mod request;
 mod resident_memory;
 mod route;
 mod seed;
+mod selection;
 mod served_model;
 mod text_stream;
 mod token_stream;

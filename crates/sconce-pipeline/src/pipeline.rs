@@ -15,6 +15,7 @@ use crate::models::Models;
 use crate::record::OpenRecord;
 use crate::route::{Routed, RoutedPrompt, route};
 use crate::seed::{Numbers, seed_of_answer};
+use crate::selection::Selection;
 use crate::served_model::{ModelEntry, ServedModel};
 use crate::text_stream::TextStream;
 use crate::token_stream::TokenStream;
@@ -198,7 +199,7 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
     let seed = options.seed.unwrap_or_else(|| Numbers::new().next());
     let stop_tokens = model.stop_tokens(&options);
     let mut texts = Vec::new();
-    for (index, prompt) in (0..).zip(repeat_each(prompts, options.answers)) {
+    for (index, prompt) in (0..).zip(repeat_each(prompts, options.sequences_each())) {
         let RoutedPrompt { tokens, echo } = prompt;
         let generated_max = answer_room(model.context, &tokens, options.generated_max);
         let prompt_logprobs = options.logprobs.filter(|_| options.echoes);
@@ -222,7 +223,12 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
             echo,
         ));
     }
-    AnswerStream::new(texts, options.answers, record, place)
+    let each = options.sequences_each() as usize;
+    let selection = options.selects().then(|| {
+        let tells_tokens = options.logprobs.is_some();
+        Selection::new(texts.len(), each, options.answers as usize, tells_tokens)
+    });
+    AnswerStream::new(texts, each, selection, record, place)
 }
 
 fn sampling(options: &AnswerOptions, stop_tokens: &Arc<[TokenId]>, seed: u64) -> Sampling {
@@ -236,7 +242,8 @@ fn sampling(options: &AnswerOptions, stop_tokens: &Arc<[TokenId]>, seed: u64) ->
             generated_min: options.generated_min,
         },
         seed,
-        logprobs: options.logprobs,
+        // Candidates are judged by their tokens' probabilities, whoever else wants them.
+        logprobs: options.logprobs.or(options.selects().then_some(0)),
     }
 }
 

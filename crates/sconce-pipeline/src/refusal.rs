@@ -29,7 +29,7 @@ pub enum Refusal {
     },
     /// More answers than the server could ever hold at once.
     #[error(
-        "the request wants {wanted} answers (prompts times n) and this server holds at most \
+        "the request wants {wanted} answers (prompts times n or best_of) and this server holds at most \
          {places} at once; ask for fewer"
     )]
     TooManyAnswers {

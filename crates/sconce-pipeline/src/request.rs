@@ -61,6 +61,9 @@ pub enum EndTokens {
 pub struct AnswerOptions {
     /// Answers for each prompt; at least one.
     pub answers: u32,
+    /// Answers that are generated for each prompt, if more than are wanted: then those with the
+    /// highest mean log-probability of a token are given, the best first, all at once.
+    pub candidates: Option<u32>,
     /// An upper bound for each answer, or `None` for what is left of the context. An answer that
     /// reaches the end of the context first ends there, with `FinishReason::Length` as well.
     pub generated_max: Option<TokenCount>,
@@ -99,6 +102,7 @@ impl Default for AnswerOptions {
     fn default() -> Self {
         Self {
             answers: 1,
+            candidates: None,
             generated_max: None,
             generated_min: TokenCount(0),
             echoes: false,
@@ -126,6 +130,18 @@ impl AnswerRequest {
             Ask::Chat(_) => 1,
             Ask::Completion(prompts) => u32::try_from(prompts.len()).unwrap_or(u32::MAX),
         };
-        prompts.saturating_mul(self.options.answers)
+        prompts.saturating_mul(self.options.sequences_each())
+    }
+}
+
+impl AnswerOptions {
+    /// Sequences for each prompt.
+    pub(crate) fn sequences_each(&self) -> u32 {
+        self.candidates.unwrap_or(self.answers).max(self.answers)
+    }
+
+    /// Whether more are generated than given.
+    pub(crate) fn selects(&self) -> bool {
+        self.sequences_each() > self.answers
     }
 }

@@ -67,6 +67,15 @@ pub(crate) struct Progress {
     pub(crate) cached: Option<TokenCount>,
     pub(crate) generated: u32,
     pub(crate) first_token: Option<Instant>,
+    /// The sum of its tokens' log-probabilities, where they are told.
+    logprob_sum: f64,
+}
+
+impl Progress {
+    /// The mean log-probability of a token; not a number without tokens.
+    pub(crate) fn mean_logprob(&self) -> f64 {
+        self.logprob_sum / f64::from(self.generated)
+    }
 }
 
 /// Reports of tokens whose text has not been sent yet, and where the text stands.
@@ -122,6 +131,8 @@ impl TextStream {
                 TokenEvent::Token { draw, at } => {
                     self.progress.generated += 1;
                     self.progress.first_token.get_or_insert(at);
+                    let logprob = draw.logprobs.as_ref().map(|it| it.chosen.logprob);
+                    self.progress.logprob_sum += f64::from(logprob.unwrap_or_default());
                     self.take(&draw)
                 }
                 TokenEvent::Unsaid { draw } => {

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::fields::{Fields, token_ids, wrong};
 use super::options::{
-    ALTERNATIVES_MAX, ParsedRequest, take_delivery, take_options, take_tokens_max, take_tokens_min,
+    ALTERNATIVES_MAX, ANSWERS_MAX, Delivery, ParsedRequest, take_delivery, take_options,
+    take_tokens_max, take_tokens_min,
 };
 use super::{foreign, strict_json};
 use crate::error::HttpError;
@@ -35,6 +36,11 @@ pub(crate) fn parse_completion(id: RequestId, body: &[u8]) -> Result<ParsedReque
         logprobs: alternatives.and_then(|it| u8::try_from(it).ok()),
         ..take_options(&mut fields)?
     };
+    let candidates = take_candidates(&mut fields, options.answers, delivery)?;
+    let options = AnswerOptions {
+        candidates,
+        ..options
+    };
     foreign::refuse(&mut fields, foreign::ANY_REQUEST)?;
     foreign::refuse(&mut fields, foreign::COMPLETION)?;
     fields.finish()?;
@@ -45,6 +51,27 @@ pub(crate) fn parse_completion(id: RequestId, body: &[u8]) -> Result<ParsedReque
         options,
     };
     Ok(ParsedRequest { request, delivery })
+}
+
+/// How many answers are generated, so that the best `answers` of them can be given.
+fn take_candidates(
+    fields: &mut Fields,
+    answers: u32,
+    delivery: Delivery,
+) -> Result<Option<u32>, HttpError> {
+    let candidates = fields.count("best_of", 1..=ANSWERS_MAX)?;
+    match candidates {
+        Some(count) if count < answers => {
+            let message =
+                format!("`best_of` is {count} and `n` {answers}; it must be at least `n`");
+            Err(HttpError::field("best_of", message))
+        }
+        Some(count) if count > answers && delivery != Delivery::Whole => {
+            let message = "`best_of` above `n` cannot be streamed: the best is known at the end";
+            Err(HttpError::field("best_of", message))
+        }
+        candidates => Ok(candidates),
+    }
 }
 
 /// A text, a list of texts, a list of token ids, or a list of such lists.

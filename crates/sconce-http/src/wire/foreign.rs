@@ -20,7 +20,6 @@ const fn foreign(name: &'static str, asks_nothing: fn(&Value) -> bool) -> Foreig
 
 /// Both endpoints know these.
 pub(super) const ANY_REQUEST: &[Foreign] = &[
-    foreign("best_of", is_one),
     foreign("store", is_false),
     foreign("metadata", is_empty),
     foreign("service_tier", is_usual),
@@ -31,6 +30,7 @@ pub(super) const ANY_REQUEST: &[Foreign] = &[
 
 /// Only the chat endpoint knows these.
 pub(super) const CHAT: &[Foreign] = &[
+    foreign("best_of", is_one),
     foreign("tools", is_empty),
     foreign("tool_choice", is_usual),
     // Without tools there is nothing that could be parallel.

@@ -12,7 +12,7 @@ use super::strict_json::shown;
 use crate::error::HttpError;
 
 /// Answers that one request may ask for, per prompt.
-const ANSWERS_MAX: u32 = 128;
+pub(super) const ANSWERS_MAX: u32 = 128;
 /// Stop strings that one request may have.
 const STOP_STRINGS_MAX: usize = 16;
 /// Bytes of one stop string: text is held back up to this length.

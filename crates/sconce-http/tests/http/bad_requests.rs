@@ -157,7 +157,7 @@ async fn an_option_that_is_wrong_is_named() {
         400 "max_tokens" "invalid_value": `max_completion_tokens` is 6 and `max_tokens` 5; give one
         400 "n" "invalid_value": `n` must be a whole number from 1 to 128, not 0
         400 "n" "invalid_value": `n` must be a whole number from 1 to 128, not 129
-        400 "n" "too_many_answers": the request wants 100 answers (prompts times n) and this server holds at most 32 at once; ask for fewer
+        400 "n" "too_many_answers": the request wants 100 answers (prompts times n or best_of) and this server holds at most 32 at once; ask for fewer
         400 "seed" "invalid_value": `seed` must be a whole number of 64 bits, not 1.5
         400 "priority" "invalid_value": `priority` must be a whole number from -2147483648 to 2147483647, not 2147483648
         400 "priority" "invalid_value": `priority` must be a whole number from -2147483648 to 2147483647, not a string
@@ -209,6 +209,10 @@ async fn a_completion_that_is_wrong_is_told_what_to_change() {
             br#"{"prompt":"a","echo":1}"#,
             br#"{"prompt":"a","max_tokens":0}"#,
             br#"{"prompt":"a","suffix":"b"}"#,
+            br#"{"prompt":"a","n":3,"best_of":2}"#,
+            br#"{"prompt":"a","best_of":2,"stream":true}"#,
+            br#"{"prompt":"a","best_of":129}"#,
+            br#"{"prompt":"a","best_of":40}"#,
             br#"{"prompt":"a","logprobs":true}"#,
             br#"{"prompt":"a","max_completion_tokens":5}"#,
         ],
@@ -226,6 +230,10 @@ async fn a_completion_that_is_wrong_is_told_what_to_change() {
         400 "echo" "invalid_value": `echo` must be true or false, not 1
         400 "max_tokens" "invalid_value": `max_tokens` must be a whole number from 1 to 4294967295, not 0
         400 "suffix" "unsupported_parameter": `suffix` is not supported by this server; leave it out
+        400 "best_of" "invalid_value": `best_of` is 2 and `n` 3; it must be at least `n`
+        400 "best_of" "invalid_value": `best_of` above `n` cannot be streamed: the best is known at the end
+        400 "best_of" "invalid_value": `best_of` must be a whole number from 1 to 128, not 129
+        400 "n" "too_many_answers": the request wants 40 answers (prompts times n or best_of) and this server holds at most 32 at once; ask for fewer
         400 "logprobs" "invalid_value": `logprobs` must be a whole number from 0 to 20, not true
         400 "max_completion_tokens" "unknown_parameter": `max_completion_tokens` is no field this server knows; remove it or correct its name
     "#]].assert_eq(&told);

@@ -12,3 +12,4 @@ mod echoes;
 mod endings;
 mod grammars;
 mod records;
+mod selections;
