@@ -24,6 +24,12 @@ impl Metadata {
         }
     }
 
+    /// All keys and values.
+    #[cfg(test)]
+    pub(crate) fn entries(&self) -> Vec<(String, Value)> {
+        self.values.clone().into_iter().collect()
+    }
+
     /// The file they are from.
     #[must_use]
     pub fn file(&self) -> &Path {
