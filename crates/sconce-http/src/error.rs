@@ -48,7 +48,7 @@ struct ErrorObject {
     message: String,
     r#type: &'static str,
     param: Option<String>,
-    code: Option<&'static str>,
+    code: &'static str,
 }
 
 impl HttpError {
@@ -83,18 +83,19 @@ impl HttpError {
         }
     }
 
-    fn code(&self) -> Option<&'static str> {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
-            Self::Json { .. } => Some("invalid_json"),
-            Self::Field { .. } => Some("invalid_value"),
-            Self::Unsupported { .. } => Some("unsupported_parameter"),
-            Self::UnknownField { .. } => Some("unknown_parameter"),
-            Self::BodyTooLong { .. } => Some("body_too_large"),
-            Self::BodyTooSlow { .. } | Self::BodyBroken { .. } => None,
-            Self::NoRoute { .. } => Some("unknown_url"),
-            Self::WrongMethod { .. } => Some("method_not_allowed"),
-            Self::AnswerFailed => Some("device_failed"),
-            Self::Fault => Some("internal_error"),
+            Self::Json { .. } => "invalid_json",
+            Self::Field { .. } => "invalid_value",
+            Self::Unsupported { .. } => "unsupported_parameter",
+            Self::UnknownField { .. } => "unknown_parameter",
+            Self::BodyTooLong { .. } => "body_too_large",
+            Self::BodyTooSlow { .. } => "body_too_slow",
+            Self::BodyBroken { .. } => "body_broken",
+            Self::NoRoute { .. } => "unknown_url",
+            Self::WrongMethod { .. } => "method_not_allowed",
+            Self::AnswerFailed => "device_failed",
+            Self::Fault => "internal_error",
             Self::Refused(refusal) => refusal_code(refusal),
         }
     }
@@ -155,12 +156,12 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
     }
 }
 
-fn refusal_code(refusal: &Refusal) -> Option<&'static str> {
+fn refusal_code(refusal: &Refusal) -> &'static str {
     match refusal {
-        Refusal::Busy { .. } => Some("rate_limit_exceeded"),
-        Refusal::UnknownModel { .. } => Some("model_not_found"),
-        Refusal::PromptTooLong { .. } => Some("context_length_exceeded"),
-        other => Some(other.reason()),
+        Refusal::Busy { .. } => "rate_limit_exceeded",
+        Refusal::UnknownModel { .. } => "model_not_found",
+        Refusal::PromptTooLong { .. } => "context_length_exceeded",
+        other => other.reason(),
     }
 }
 

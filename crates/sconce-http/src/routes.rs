@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use sconce_domain::RequestId;
-use sconce_pipeline::{Pipeline, Readiness, Refusal};
+use sconce_pipeline::{AnswerStream, Arrival, AskKind, Pipeline, Readiness, Refusal};
 use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -21,8 +21,8 @@ use crate::deliver::deliver;
 use crate::error::HttpError;
 use crate::limits::HttpLimits;
 use crate::wire::{
-    ChatDialect, CompletionDialect, ModelList, ModelObject, TextObject, TokenizerObject,
-    TokensObject, parse_chat, parse_completion, parse_detokenize, parse_tokenize,
+    ChatDialect, CompletionDialect, Delivery, ModelList, ModelObject, ParsedRequest, TextObject,
+    TokenizerObject, TokensObject, parse_chat, parse_completion, parse_detokenize, parse_tokenize,
 };
 
 /// What the routes share.
@@ -77,11 +77,12 @@ async fn chat(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, HttpError> {
-    let body = read_body(body, &headers, &state.limits).await?;
-    let parsed = parse_chat(id, &body)?;
-    let answers = state.pipeline.answer(parsed.request).await?;
-    let dialect = ChatDialect::new(id.0, now_s(), answers.model(), parsed.delivery);
-    deliver(answers, dialect, parsed.delivery).await
+    let arrival = state.pipeline.arrive(id, AskKind::Chat);
+    let read = read_body(body, &headers, &state.limits).await;
+    let parsed = read.and_then(|body| parse_chat(id, &body));
+    let (answers, delivery) = answer(&state.pipeline, arrival, parsed).await?;
+    let dialect = ChatDialect::new(id.0, now_s(), answers.model(), delivery);
+    deliver(answers, dialect, delivery).await
 }
 
 async fn complete(
@@ -90,11 +91,30 @@ async fn complete(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, HttpError> {
-    let body = read_body(body, &headers, &state.limits).await?;
-    let parsed = parse_completion(id, &body)?;
-    let answers = state.pipeline.answer(parsed.request).await?;
-    let dialect = CompletionDialect::new(id.0, now_s(), answers.model(), parsed.delivery);
-    deliver(answers, dialect, parsed.delivery).await
+    let arrival = state.pipeline.arrive(id, AskKind::Completion);
+    let read = read_body(body, &headers, &state.limits).await;
+    let parsed = read.and_then(|body| parse_completion(id, &body));
+    let (answers, delivery) = answer(&state.pipeline, arrival, parsed).await?;
+    let dialect = CompletionDialect::new(id.0, now_s(), answers.model(), delivery);
+    deliver(answers, dialect, delivery).await
+}
+
+/// Has a request answered, or notes why it could not be read.
+async fn answer(
+    pipeline: &Pipeline,
+    arrival: Arrival,
+    parsed: Result<ParsedRequest, HttpError>,
+) -> Result<(AnswerStream, Delivery), HttpError> {
+    match parsed {
+        Ok(ParsedRequest { request, delivery }) => {
+            let answers = pipeline.answer_arrived(arrival, request).await?;
+            Ok((answers, delivery))
+        }
+        Err(error) => {
+            arrival.turned_away(error.code());
+            Err(error)
+        }
+    }
 }
 
 async fn tokenize(

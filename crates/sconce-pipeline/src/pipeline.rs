@@ -12,14 +12,14 @@ use crate::echo::Echo;
 use crate::engine_handle::Submission;
 use crate::metrics::Metrics;
 use crate::models::Models;
-use crate::record::OpenRecord;
+use crate::record::{Arrival, OpenRecord};
 use crate::route::{Routed, RoutedPrompt, route};
 use crate::seed::{Numbers, seed_of_answer};
 use crate::selection::Selection;
 use crate::served_model::{ModelEntry, ServedModel};
 use crate::text_stream::TextStream;
 use crate::token_stream::TokenStream;
-use crate::{AnswerOptions, AnswerRequest, Refusal};
+use crate::{AnswerOptions, AnswerRequest, AskKind, Refusal};
 
 /// How soon to ask again while a model loads.
 const LOADING_RETRY_AFTER_S: u32 = 5;
@@ -75,15 +75,37 @@ impl Pipeline {
         *models = Arc::new(models.with(model));
     }
 
+    /// Opens the record of a request that is about to be read.
+    #[must_use]
+    pub fn arrive(&self, id: RequestId, kind: AskKind) -> Arrival {
+        Arrival(OpenRecord::open(id, kind, Arc::clone(&self.metrics)))
+    }
+
+    /// Answers a request that needs no reading.
+    ///
+    /// # Errors
+    /// As [`Pipeline::answer_arrived`].
+    pub async fn answer(&self, request: AnswerRequest) -> Result<AnswerStream, Refusal> {
+        let arrival = self.arrive(request.id, request.ask.kind());
+        self.answer_arrived(arrival, request).await
+    }
+
     /// Answers one request. It leaves a record, refused and abandoned too.
     ///
     /// # Errors
     /// If the request is turned away. Nothing of it is left in the engine then.
-    pub async fn answer(&self, request: AnswerRequest) -> Result<AnswerStream, Refusal> {
-        let mut record = OpenRecord::open(&request, Arc::clone(&self.metrics));
+    pub async fn answer_arrived(
+        &self,
+        Arrival(mut record): Arrival,
+        request: AnswerRequest,
+    ) -> Result<AnswerStream, Refusal> {
+        record.asked_by(request.options.user.clone());
         match self.begin(request, &mut record).await {
             Ok(routed) => Ok(submit(routed, record)),
-            Err(refusal) => Err(record.refused(refusal)),
+            Err(refusal) => {
+                record.refused(refusal.reason());
+                Err(refusal)
+            }
         }
     }
 

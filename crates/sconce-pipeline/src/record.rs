@@ -8,8 +8,19 @@ use std::time::Instant;
 
 use sconce_domain::{FinishReason, RequestId, TokenCount, Usage};
 
+use crate::AskKind;
 use crate::metrics::{EndedRequest, Ending, Metrics, ModelMetrics};
-use crate::{AnswerRequest, Ask, Refusal};
+
+/// A request that has arrived and is still being read. Dropping it means that the client went away.
+#[derive(Debug)]
+pub struct Arrival(pub(crate) OpenRecord);
+
+impl Arrival {
+    /// Turns the request away unread: `reason` says in one word why.
+    pub fn turned_away(self, reason: &'static str) {
+        self.0.refused(reason);
+    }
+}
 
 /// A request that has not ended yet.
 #[derive(Debug)]
@@ -37,14 +48,11 @@ enum Outcome {
 }
 
 impl OpenRecord {
-    pub(crate) fn open(request: &AnswerRequest, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn open(id: RequestId, kind: AskKind, metrics: Arc<Metrics>) -> Self {
         Self {
-            id: request.id,
-            kind: match request.ask {
-                Ask::Chat(_) => "chat",
-                Ask::Completion(_) => "completion",
-            },
-            user: request.options.user.clone(),
+            id,
+            kind: kind.as_str(),
+            user: None,
             arrived: Instant::now(),
             model: None,
             begun: None,
@@ -66,11 +74,15 @@ impl OpenRecord {
         self.begun = Some(of);
     }
 
+    /// Notes who asks, by the request's own word.
+    pub(crate) fn asked_by(&mut self, user: Option<String>) {
+        self.user = user;
+    }
+
     /// Closes the record of a request that never began.
-    pub(crate) fn refused(mut self, refusal: Refusal) -> Refusal {
-        self.metrics.refused(refusal.reason());
-        self.outcome = Outcome::Refused(refusal.reason());
-        refusal
+    pub(crate) fn refused(mut self, reason: &'static str) {
+        self.metrics.refused(reason);
+        self.outcome = Outcome::Refused(reason);
     }
 
     pub(crate) fn grow(&mut self, tokens: u32, first_token: Option<Instant>) {

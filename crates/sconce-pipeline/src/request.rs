@@ -28,6 +28,37 @@ pub enum Ask {
     Completion(Vec<Prompt>),
 }
 
+impl Ask {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> AskKind {
+        match self {
+            Self::Chat(_) => AskKind::Chat,
+            Self::Completion(_) => AskKind::Completion,
+        }
+    }
+}
+
+/// What kind of request it is, known before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AskKind {
+    /// The next turn of a chat.
+    Chat,
+    /// The rest of texts.
+    Completion,
+}
+
+impl AskKind {
+    /// The word that records use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Completion => "completion",
+        }
+    }
+}
+
 /// A text to be continued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {

@@ -18,7 +18,7 @@ pub(crate) use chat_request::parse_chat;
 pub(crate) use completion_answer::CompletionDialect;
 pub(crate) use completion_request::parse_completion;
 pub(crate) use model_list::{ModelList, ModelObject};
-pub(crate) use options::Delivery;
+pub(crate) use options::{Delivery, ParsedRequest};
 pub(crate) use tokens::{
     TextObject, TokenizerObject, TokensObject, parse_detokenize, parse_tokenize,
 };

@@ -221,6 +221,37 @@ async fn models_are_listed_and_found_by_name() {
 }
 
 #[tokio::test]
+async fn requests_that_could_not_be_read_are_counted_by_their_code() {
+    let stage = Stage::echo(0);
+    let limits = HttpLimits {
+        body_bytes_max: 100,
+        ..HttpLimits::default()
+    };
+    let server = Server::start(&stage.pipeline, limits).await;
+    for body in [
+        "{",
+        r#"{"messages":7}"#,
+        r#"{"messages":[],"sorcery":1}"#,
+        &" ".repeat(101),
+    ] {
+        assert!(server.post(CHAT, body.as_bytes()).await.status >= 400);
+    }
+    server.post("/v1/completions", b"nothing").await;
+    let metrics = server.get("/metrics").await.body;
+    for (code, count) in [
+        ("invalid_json", 2),
+        ("invalid_value", 2),
+        ("body_too_large", 1),
+    ] {
+        let line = format!("sconce_requests_refused_total{{reason=\"{code}\"}} {count}");
+        assert!(
+            metrics.lines().any(|it| it == line),
+            "{line} is not in\n{metrics}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_metrics_follow_the_requests() {
     let stage = Stage::echo(0);
     let server = started(&stage).await;

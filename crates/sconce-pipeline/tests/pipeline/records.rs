@@ -8,7 +8,9 @@ use std::time::Duration;
 use crate::stage::{Sizes, Stage, eventually, open};
 use futures_util::StreamExt;
 use sconce_domain::RequestId;
-use sconce_pipeline::{AdmissionLimits, AnswerOptions, AnswerRequest, Ask, Pipeline, Prompt};
+use sconce_pipeline::{
+    AdmissionLimits, AnswerOptions, AnswerRequest, Ask, AskKind, Pipeline, Prompt,
+};
 use serde_json::Value;
 
 /// What is logged in this process. One log for all tests: whether an event is wanted at all is
@@ -102,6 +104,27 @@ async fn a_finished_a_refused_and_an_abandoned_request_each_leave_one_record() {
     assert_eq!(refused["refusal"], "prompt_too_long");
     assert_eq!(abandoned["prompt_tokens"], 180);
     assert!(abandoned["completion_tokens"].as_u64().unwrap() >= 1);
+}
+
+#[tokio::test]
+async fn a_request_that_is_never_read_leaves_a_record() {
+    let log = Log::listening();
+    let stage = Stage::echo(0);
+    let unreadable = stage.pipeline.arrive(RequestId(0xbad), AskKind::Chat);
+    unreadable.turned_away("invalid_json");
+    drop(stage.pipeline.arrive(RequestId(0xbad), AskKind::Completion));
+    let facts: Vec<[Value; 3]> = log
+        .records(0xbad)
+        .iter()
+        .map(|it| ["kind", "end", "refusal"].map(|name| it[name].clone()))
+        .collect();
+    assert_eq!(
+        facts,
+        [
+            ["chat".into(), "refused".into(), "invalid_json".into()],
+            ["completion".into(), "abort".into(), Value::Null],
+        ]
+    );
 }
 
 #[tokio::test]
