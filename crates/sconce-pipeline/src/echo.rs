@@ -100,3 +100,58 @@ impl Echo {
         next
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sconce_text::{
+        EdgeTokens, SpecialTokens, Specials, TokenClass, Vocabulary, VocabularyKind,
+    };
+
+    use super::*;
+
+    /// Letters, and a token that begins each prompt.
+    fn tokenizer() -> Tokenizer {
+        let (bos, normal) = (TokenClass::Control, TokenClass::Normal);
+        let vocabulary = Vocabulary {
+            kind: VocabularyKind::BytePairs {
+                merges: Vec::new(),
+                pre_tokenizer: "default".to_owned(),
+            },
+            tokens: ["<s>", "a", "b"].map(str::to_owned).to_vec(),
+            classes: vec![bos, normal, normal],
+            special: SpecialTokens {
+                bos: Some(TokenId(0)),
+                ..SpecialTokens::default()
+            },
+            edges: EdgeTokens {
+                adds_bos: Some(true),
+                adds_eos: Some(false),
+            },
+        };
+        Tokenizer::new(vocabulary).expect("the vocabulary is sound")
+    }
+
+    fn of_text(text: &str) -> EchoedPrompt {
+        let tokenizer = tokenizer();
+        let tokens = tokenizer.encode_prompt(text, Specials::Parsed);
+        let tokens = tokens.expect("the vocabulary can write it");
+        EchoedPrompt::new(&tokenizer, &tokens, Some(text.to_owned()))
+    }
+
+    #[test]
+    fn a_beginning_that_the_client_did_not_write_is_no_part_of_the_text() {
+        let (added, written) = (of_text("ab"), of_text("<s>ab"));
+        let offsets = |it: &EchoedPrompt| it.tokens.iter().map(|it| it.1).collect::<Vec<_>>();
+        assert_eq!((added.text.as_str(), added.chars), ("ab", 2));
+        assert_eq!(offsets(&added), [0, 0, 1]);
+        assert_eq!((written.text.as_str(), written.chars), ("<s>ab", 5));
+        assert_eq!(offsets(&written), [0, 3, 4]);
+    }
+
+    #[test]
+    fn tokens_that_no_text_was_given_for_are_told_in_full() {
+        let echoed = EchoedPrompt::new(&tokenizer(), &[TokenId(0), TokenId(2)], None);
+        assert_eq!(echoed.text, "<s>b");
+        assert_eq!(echoed.tokens, [(TokenId(0), 0), (TokenId(2), 3)]);
+    }
+}

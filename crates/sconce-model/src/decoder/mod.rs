@@ -79,7 +79,8 @@ impl Decoder {
         self.cpu.isa
     }
 
-    /// Matrix products computed since loading: a step adds the same number whatever its batch.
+    /// Matrix products computed since loading: a step adds the same number whatever its batch,
+    /// and one more for each [`Decoder::LOGIT_ROWS_MAX`] rows of logits beyond the first.
     #[must_use]
     pub fn matmul_calls(&self) -> u64 {
         self.cpu.matmul_calls

@@ -114,6 +114,23 @@ fn each_token_of_a_prompt_has_the_probability_that_its_past_gives_it() {
 }
 
 #[test]
+fn no_more_logits_are_held_than_fit_in_memory() {
+    let products = |length: usize| {
+        let mut executor = DecoderExecutor::new(decoder());
+        let tokens = &prompt()[..length];
+        let _computed = run(&mut executor, tokens, (0, 0, length));
+        executor.decoder().matmul_calls()
+    };
+    let rows = Decoder::LOGIT_ROWS_MAX;
+    assert_eq!(products(rows), products(2));
+    assert_eq!(
+        products(rows + 1),
+        products(2) + 1,
+        "the head has two parts"
+    );
+}
+
+#[test]
 fn a_prompt_in_pieces_is_scored_as_it_is_whole() {
     let tokens = prompt();
     let whole = run(
