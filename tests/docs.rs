@@ -111,7 +111,7 @@ fn every_field_of_the_api_is_in_the_docs_and_no_other() {
 fn every_error_code_is_in_the_docs_and_no_other() {
     let errors = Sources::read("crates/sconce-http/src/error.rs");
     let refusals = Sources::read("crates/sconce-pipeline/src/refusal.rs");
-    let mut found = strings_after(&errors, "Some(");
+    let mut found = strings_after(&errors, "=> ");
     found.extend(strings_after(&refusals, "=> "));
     assert!(found.len() > 20, "only {found:?} were found");
     let page = Page::read("docs/api.md");
@@ -152,6 +152,28 @@ fn every_path_and_test_that_the_architecture_names_exists() {
                 .iter()
                 .any(|it| Path::new(&root).join(it).join(&span).exists());
             assert!(is_there, "crates/README.md names a file {span}");
+        }
+    }
+}
+
+#[test]
+fn every_feature_that_is_claimed_is_shown_by_a_test() {
+    let rows = Page::read("docs/features.md").rows();
+    assert!(rows.len() > 40, "only {} features were found", rows.len());
+    for row in rows {
+        let (feature, sconce, shown) = (&row[0], &row[1], row.last().unwrap());
+        let is_claimed = sconce != "no" && !sconce.starts_with("no ");
+        assert_eq!(
+            is_claimed,
+            !shown.is_empty(),
+            "{feature}: {sconce}, shown by {shown:?}"
+        );
+        for link in shown.split(", ").filter(|it| !it.is_empty()) {
+            let (test, file) = link.split_once("](../").unwrap();
+            let test = test.trim_matches(['[', '`']);
+            let sources = Sources::read(file.trim_end_matches(')'));
+            let is_there = sources.0.contains(&format!("fn {test}("));
+            assert!(is_there, "{feature}: {file} has no test {test}");
         }
     }
 }

@@ -88,6 +88,20 @@ impl Page {
         cells.flat_map(spans_of).collect()
     }
 
+    /// The cells of all tables' rows, without their heads.
+    pub(crate) fn rows(&self) -> Vec<Vec<String>> {
+        let lines: Vec<&str> = self.text.lines().collect();
+        let mut rows = Vec::new();
+        for table in lines.split(|it| !it.starts_with('|')) {
+            let cells = |line: &&str| {
+                let inner = line.trim_start_matches("| ").trim_end_matches('|');
+                inner.split('|').map(|it| it.trim().to_owned()).collect()
+            };
+            rows.extend(table.iter().skip(2).map(cells));
+        }
+        rows
+    }
+
     /// [`Page::cells`] of the first column.
     pub(crate) fn first_cells(&self, section: &str) -> BTreeSet<String> {
         self.cells(section, 0)
