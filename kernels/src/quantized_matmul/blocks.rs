@@ -129,14 +129,15 @@ impl BlockFormat {
     }
 
     /// The width that holds the scales exactly. Half precision does not hold products, nor all powers
-    /// of two. Blocks of 4, 5 and 6 bits keep whole products: multiplying units while rows pass by has
-    /// not been measured for them.
+    /// of two.
     pub(crate) fn scale_width(self) -> ScaleWidth {
         match self {
             Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 => ScaleWidth::Half,
             Self::Q8_0 | Self::Iq4Nl => ScaleWidth::Half,
-            Self::Q4K | Self::Q5K | Self::Q6K | Self::Mxfp4 => ScaleWidth::Single,
-            Self::Q2K | Self::Q3K | Self::Iq4Xs => ScaleWidth::Times,
+            Self::Mxfp4 => ScaleWidth::Single,
+            Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K | Self::Iq4Xs => {
+                ScaleWidth::Times
+            }
         }
     }
 
