@@ -4,14 +4,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 
-use llguidance::api::{ParserLimits, TopLevelGrammar};
+use llguidance::api::{GrammarInit, ParserLimits};
 use llguidance::toktrie::{InferenceCapabilities, TokEnv};
-use llguidance::{Matcher, ParserFactory};
+use llguidance::{Logger, Matcher, ParserFactory};
 use sconce_domain::Grammar;
 use sconce_engine::Constraint;
 use sconce_text::Tokenizer;
 
 use crate::constraint::GrammarConstraint;
+use crate::source::Source;
 use crate::vocabulary::token_tree;
 use crate::{GrammarError, source};
 
@@ -23,8 +24,9 @@ const PROBE_TOKENS: usize = 4;
 const FACT_CHARS_MAX: usize = 400;
 
 /// What one grammar may take, in llguidance's units; its own defaults except where said.
-fn limits() -> ParserLimits {
+fn limits(lexer_fuel: u64) -> ParserLimits {
     ParserLimits {
+        initial_lexer_fuel: lexer_fuel,
         // A state takes one to two kilobytes.
         max_lexer_states: 30_000,
         // Compiling takes more than its size in proportion; the largest schemas in use have 200,000.
@@ -64,10 +66,10 @@ impl GrammarCompiler {
     /// # Errors
     /// If the grammar is wrong, not supported, matches nothing or takes too much.
     pub fn compile(&self, grammar: &Grammar) -> Result<CompiledGrammar, GrammarError> {
-        let grammar = source::read(grammar)?;
+        let source = source::read(grammar)?;
         let compile = || {
             let factory = self.factory.get_or_init(|| self.factory()).as_ref();
-            matcher(factory.map_err(GrammarError::clone)?, grammar)
+            matcher(factory.map_err(GrammarError::clone)?, source)
         };
         let builder = thread::Builder::new()
             .name("grammar".to_owned())
@@ -91,17 +93,19 @@ impl GrammarCompiler {
         let capabilities = InferenceCapabilities::default();
         let slices = llguidance::earley::SlicedBiasComputer::general_slices();
         let factory = ParserFactory::new(&tree, capabilities, &slices);
-        let mut factory =
-            factory.map_err(|error| GrammarError::Vocabulary { fact: said(error) })?;
-        factory.quiet();
-        *factory.limits_mut() = limits();
-        Ok(factory)
+        factory.map_err(|error| GrammarError::Vocabulary { fact: said(error) })
     }
 }
 
-fn matcher(factory: &ParserFactory, grammar: TopLevelGrammar) -> Result<Matcher, GrammarError> {
+fn matcher(factory: &ParserFactory, source: Source) -> Result<Matcher, GrammarError> {
     let refused = |error| GrammarError::Refused { fact: said(error) };
-    let parser = factory.create_parser(grammar).map_err(refused)?;
+    let parser = factory.create_parser_from_init_ext(
+        GrammarInit::Serialized(source.grammar),
+        Logger::new(0, 0),
+        InferenceCapabilities::default(),
+        limits(source.lexer_fuel),
+    );
+    let parser = parser.map_err(refused)?;
     let mut matcher = Matcher::new(Ok(parser));
     matcher
         .compute_mask()

@@ -20,6 +20,17 @@ pub enum GrammarError {
         /// Open brackets that would do.
         depth_max: usize,
     },
+    /// A regular expression that can be taken apart in too many ways.
+    #[error(
+        "a regular expression has {repeats} of the signs * + ? {{ | and at most {repeats_max} are \
+         compiled; split it, or list choices"
+    )]
+    TooManyRepeats {
+        /// Signs that it has.
+        repeats: usize,
+        /// Signs that would do.
+        repeats_max: usize,
+    },
     /// A list of choices with nothing in it.
     #[error("it has no choices; give at least one")]
     NoChoices,

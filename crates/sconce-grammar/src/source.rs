@@ -9,23 +9,46 @@ use crate::GrammarError;
 
 /// Bytes of source that are compiled. Schemas of whole services have some ten thousand.
 const SOURCE_BYTES_MAX: usize = 256 << 10;
+/// The same for Lark: an error in a long chain of terminals is told link by link.
+const LARK_BYTES_MAX: usize = 16 << 10;
 /// Open brackets at one place of a regular expression or of Lark, whose readers are recursive.
 const BRACKETS_DEPTH_MAX: usize = 64;
+/// Signs that let a part of one regular expression be left out or repeated. A row of so many takes
+/// a fifth of a second, and the time grows with their square; no limit of llguidance's sees that.
+const REPEATS_MAX: usize = 1000;
+/// The same for each pattern of a schema, and for all of them.
+const PATTERN_REPEATS_MAX: usize = 500;
+const PATTERNS_REPEATS_MAX: usize = 5000;
+/// Parts of regular expressions that a schema or a choice may become.
+const LEXER_FUEL: u64 = 1_000_000;
+/// The same where the client wrote them: terminals of Lark can double each other.
+const WRITTEN_LEXER_FUEL: u64 = 10_000;
 /// Space between two tokens of JSON: what people write, and no line breaks without end.
 const JSON_SPACE: &str = r"[ \t]{1,2}|\r?\n[ \t]{0,32}";
 /// Carries llguidance's own options in a schema.
 const OPTIONS_KEY: &str = "x-guidance";
 
+/// A grammar that is harmless to read, and the work that its regular expressions may take.
+pub(crate) struct Source {
+    pub(crate) grammar: TopLevelGrammar,
+    pub(crate) lexer_fuel: u64,
+}
+
 /// Reads `grammar`, or says why it is not read.
-pub(crate) fn read(grammar: &Grammar) -> Result<TopLevelGrammar, GrammarError> {
+pub(crate) fn read(grammar: &Grammar) -> Result<Source, GrammarError> {
     let bytes = grammar.source_bytes();
-    if bytes > SOURCE_BYTES_MAX {
-        return Err(GrammarError::TooLong {
-            bytes,
-            bytes_max: SOURCE_BYTES_MAX,
-        });
+    let bytes_max = match grammar {
+        Grammar::Lark(_) => LARK_BYTES_MAX,
+        _ => SOURCE_BYTES_MAX,
+    };
+    if bytes > bytes_max {
+        return Err(GrammarError::TooLong { bytes, bytes_max });
     }
-    match grammar {
+    let lexer_fuel = match grammar {
+        Grammar::Regex(_) | Grammar::Lark(_) => WRITTEN_LEXER_FUEL,
+        _ => LEXER_FUEL,
+    };
+    let grammar = match grammar {
         Grammar::JsonObject => schema(json!({"type": "object"})),
         Grammar::JsonSchema(text) => {
             let value = serde_json::from_str(text).map_err(|error| GrammarError::Refused {
@@ -35,6 +58,7 @@ pub(crate) fn read(grammar: &Grammar) -> Result<TopLevelGrammar, GrammarError> {
         }
         Grammar::Regex(pattern) => {
             check_depth(pattern)?;
+            check_repeats(repeats(pattern), REPEATS_MAX)?;
             Ok(TopLevelGrammar::from_regex(pattern))
         }
         Grammar::Choice(texts) if texts.is_empty() => Err(GrammarError::NoChoices),
@@ -44,7 +68,11 @@ pub(crate) fn read(grammar: &Grammar) -> Result<TopLevelGrammar, GrammarError> {
             Ok(TopLevelGrammar::from_lark(rule))
         }
         Grammar::Lark(text) => lark(text),
-    }
+    }?;
+    Ok(Source {
+        grammar,
+        lexer_fuel,
+    })
 }
 
 fn schema(value: Value) -> Result<TopLevelGrammar, GrammarError> {
@@ -53,6 +81,9 @@ fn schema(value: Value) -> Result<TopLevelGrammar, GrammarError> {
         Value::Bool(true) => json!({}),
         other => other,
     };
+    let mut all = 0;
+    check_patterns(&value, &mut all)?;
+    check_repeats(all, PATTERNS_REPEATS_MAX)?;
     if let Some(fields) = value.as_object() {
         if fields.contains_key(OPTIONS_KEY) {
             return Err(GrammarError::Unsupported {
@@ -78,6 +109,44 @@ fn lark(text: &str) -> Result<TopLevelGrammar, GrammarError> {
         });
     }
     Ok(TopLevelGrammar::from_lark(text.to_owned()))
+}
+
+/// Signs by which a part of a regular expression may be left out or repeated.
+fn repeats(pattern: &str) -> usize {
+    let is_repeat = |it: &u8| matches!(it, b'*' | b'+' | b'?' | b'{' | b'|');
+    pattern.bytes().filter(is_repeat).count()
+}
+
+fn check_repeats(repeats: usize, repeats_max: usize) -> Result<(), GrammarError> {
+    if repeats > repeats_max {
+        return Err(GrammarError::TooManyRepeats {
+            repeats,
+            repeats_max,
+        });
+    }
+    Ok(())
+}
+
+/// Checks each pattern of a schema, and adds up their repeats. JSON that is read is not deep.
+fn check_patterns(schema: &Value, all: &mut usize) -> Result<(), GrammarError> {
+    let mut count = |pattern: &str| {
+        let repeats = repeats(pattern);
+        *all += repeats;
+        check_repeats(repeats, PATTERN_REPEATS_MAX)
+    };
+    match schema {
+        Value::Object(fields) => {
+            if let Some(Value::String(pattern)) = fields.get("pattern") {
+                count(pattern)?;
+            }
+            if let Some(Value::Object(patterns)) = fields.get("patternProperties") {
+                patterns.keys().try_for_each(|it| count(it))?;
+            }
+            fields.values().try_for_each(|it| check_patterns(it, all))
+        }
+        Value::Array(items) => items.iter().try_for_each(|it| check_patterns(it, all)),
+        _ => Ok(()),
+    }
 }
 
 /// Counts brackets without regard to quotes, so it may count too many and never too few.

@@ -80,7 +80,8 @@ fn brackets_in_brackets_are_refused_before_they_are_read() {
     let deep = format!("{}a{}", "(".repeat(100_000), ")".repeat(100_000));
     let is_too_deep = |grammar| matches!(refusal(&grammar), GrammarError::TooDeep { .. });
     assert!(is_too_deep(regex(deep.clone())));
-    assert!(is_too_deep(lark(format!("start: {deep}"))));
+    let deep = format!("start: {}a{}", "(".repeat(5000), ")".repeat(5000));
+    assert!(is_too_deep(lark(deep)));
     let long = regex("a".repeat(1 << 20));
     assert!(matches!(refusal(&long), GrammarError::TooLong { .. }));
 }
@@ -137,8 +138,8 @@ fn hard() -> Vec<(&'static str, Grammar)> {
             lark("start: A\nA: /(a|b)*a(a|b){18}/ & /(a|b)*b(a|b){17}/ & ~/.*abab.*/"),
         ),
         ("ambiguity", lark("start: start start start | \"a\" | \"\"")),
-        ("a chain of terminals", lark(chain(5000))),
-        ("a chain of rules", lark(chain(5000).replace('A', "a"))),
+        ("a chain of terminals", lark(chain(600))),
+        ("a chain of rules", lark(chain(600).replace('A', "a"))),
         ("a chain of references", schema(&references(2000, plain))),
         ("references that double", schema(&references(200, doubled))),
         ("references that merge", schema(&references(40, merged))),
@@ -162,7 +163,7 @@ fn hard() -> Vec<(&'static str, Grammar)> {
 }
 
 /// The longest that a mask or a token takes in an answer that wanders through a grammar.
-fn wander(compiled: &CompiledGrammar) -> (Duration, u32, Option<String>) {
+pub(crate) fn wander(compiled: &CompiledGrammar) -> (Duration, u32, Option<String>) {
     let (mut constraint, mut longest) = (compiled.begin(), Duration::ZERO);
     for step in 0_u32..60 {
         let begun = Instant::now();
