@@ -20,6 +20,20 @@ use crate::{GrammarError, source};
 const STACK_BYTES: usize = 64 << 20;
 /// Tokens of the answer that a new grammar is tried with.
 const PROBE_TOKENS: usize = 4;
+/// What llguidance says to the one who calls it, and what that means to a client.
+const CLIENTS_WORDS: [(&str, &str); 4] = [
+    ("Unimplemented keys:", "keywords that cannot be kept:"),
+    (
+        " Enable 'coerce_one_of' option to approximate oneOf with anyOf",
+        " unless no two of them overlap; use anyOf",
+    ),
+    (
+        "lexer precomputation failed; either increase limits.initial_lexer_fuel or disable \
+         limits.precompute_large_lexemes",
+        "its regular expressions take too much work",
+    ),
+    ("NoExtensionBias", "nothing fits it"),
+];
 /// Characters of a message of llguidance's that a client is shown.
 const FACT_CHARS_MAX: usize = 400;
 
@@ -165,7 +179,7 @@ pub(crate) fn said(error: impl fmt::Display) -> String {
     let text = error.to_string();
     let lines = text.lines().take_while(|it| !it.starts_with('<'));
     let lines: Vec<&str> = lines.map(str::trim).filter(|it| !it.is_empty()).collect();
-    let line = lines.join("; ");
-    let line = line.replace("Unimplemented keys:", "keywords that cannot be kept:");
+    let translate = |line: String, (theirs, ours): &(&str, &str)| line.replace(theirs, ours);
+    let line = CLIENTS_WORDS.iter().fold(lines.join("; "), translate);
     line.chars().take(FACT_CHARS_MAX).collect()
 }

@@ -34,8 +34,9 @@ fn a_keyword_that_cannot_be_kept_is_named() {
         (r##"{"$ref": "#/$defs/nobody"}"##, "nobody"),
         (
             r#"{"oneOf": [{"type": "number"}, {"type": "integer"}]}"#,
-            "oneOf",
+            "use anyOf",
         ),
+        (r##"{"$ref": "#"}"##, "nothing fits it"),
     ];
     for (text, name) in cases {
         let said = refusal(&schema(text)).to_string();
