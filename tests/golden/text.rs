@@ -51,16 +51,13 @@ fn check_chat(session: &Session, chat: &Chat) {
     let messages: Vec<Message> = chat
         .messages
         .iter()
-        .map(|turn| Message {
-            role: role(&turn.0),
-            content: turn.1.clone(),
-        })
+        .map(|turn| Message::text(role(&turn.0), turn.1.clone()))
         .collect();
     let options = RenderOptions {
         adds_generation_prompt: true,
         now: CivilTime::from_unix_seconds(1_700_000_000),
     };
-    let rendered = session.template.render(&messages, &options).unwrap();
+    let rendered = session.template.render(&messages, &[], &options).unwrap();
     assert_eq!(rendered, chat.rendered);
     let tokens = session
         .tokenizer

@@ -19,3 +19,4 @@ mod python;
 mod server;
 mod stream;
 mod structured;
+mod tools;

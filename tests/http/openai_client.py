@@ -1,5 +1,6 @@
 """Calls a server through OpenAI's own client and checks what comes back."""
 
+import json
 import sys
 import typing
 
@@ -60,12 +61,61 @@ for seed in range(3):
     )
     assert isinstance(parsed.choices[0].message.parsed, Fruit), parsed
 
+weather = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "Tells the weather of a city.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "city": {"type": "string", "maxLength": 16},
+                "days": {"type": "integer", "minimum": 1, "maximum": 7},
+            },
+            "required": ["city", "days"],
+            "additionalProperties": False,
+        },
+    },
+}
+calling = {
+    **greedy,
+    "max_tokens": 200,
+    "tools": [weather],
+    "tool_choice": "required",
+    "parallel_tool_calls": False,
+}
+
+
+def check_call(call):
+    assert call.type == "function" and call.function.name == "weather", call
+    arguments = json.loads(call.function.arguments)
+    assert set(arguments) == {"city", "days"} and 1 <= arguments["days"] <= 7, call
+    return call.function.arguments
+
+
+called = client.chat.completions.create(**calling).choices[0]
+assert called.finish_reason == "tool_calls" and called.message.content is None, called
+[call] = called.message.tool_calls
+arguments = check_call(call)
+with client.chat.completions.stream(**calling) as stream:
+    final = stream.get_final_completion().choices[0]
+assert final.finish_reason == "tool_calls", final
+assert check_call(final.message.tool_calls[0]) == arguments
+
+told = [
+    *question,
+    called.message,
+    {"role": "tool", "tool_call_id": call.id, "content": "Rain."},
+]
+went_on = client.chat.completions.create(**{**greedy, "messages": told}, tools=[weather])
+assert went_on.choices[0].finish_reason in ("stop", "length", "tool_calls"), went_on
+
 for wrong, error in [
     ({"messages": []}, openai.BadRequestError),
     ({"temperature": 9}, openai.BadRequestError),
     ({"model": "nobody"}, openai.NotFoundError),
     ({"response_format": {"type": "yaml"}}, openai.BadRequestError),
-    ({"tools": [{"type": "function", "function": {"name": "f"}}]}, openai.BadRequestError),
+    ({"tools": [{"type": "function", "function": {"name": "f g"}}]}, openai.BadRequestError),
 ]:
     try:
         client.chat.completions.create(**{**greedy, **wrong})

@@ -17,6 +17,8 @@ pub(crate) struct Answer {
     pub(crate) tokens: u64,
     /// Of chat answers that asked for it, one entry a token.
     pub(crate) logprobs: Vec<Value>,
+    /// The functions called, and their arguments.
+    pub(crate) calls: Vec<(String, String)>,
 }
 
 impl Answer {
@@ -28,9 +30,29 @@ impl Answer {
         self.text.push_str(text_of(event));
         self.finish_reason
             .push_str(choice["finish_reason"].as_str().unwrap_or_default());
+        let calls = choice["delta"]["tool_calls"].as_array();
+        for call in calls.into_iter().flatten() {
+            self.add_call(call);
+        }
         let logprobs = choice["logprobs"]["content"].as_array();
         self.logprobs
             .extend(logprobs.into_iter().flatten().cloned());
+    }
+
+    /// The first delta of a call has its name; those that follow have more of its arguments.
+    fn add_call(&mut self, call: &Value) {
+        let index = call["index"]
+            .as_u64()
+            .expect("a delta has its call's index") as usize;
+        let of = |name: &str| call["function"][name].as_str().unwrap_or_default();
+        if index == self.calls.len() {
+            assert!(
+                call["id"].is_string() && call["type"] == "function",
+                "{call}"
+            );
+            self.calls.push((of("name").to_owned(), String::new()));
+        }
+        self.calls[index].1.push_str(of("arguments"));
     }
 }
 

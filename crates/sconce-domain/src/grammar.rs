@@ -13,6 +13,34 @@ pub enum Grammar {
     Choice(Vec<String>),
     /// Text of a grammar in Lark's notation; it begins at the rule `start`.
     Lark(String),
+    /// Calls of functions, as a model writes them.
+    Calls(CallForm),
+}
+
+/// How a model writes its calls: `opening`, one call or more with `between` in between, `closing`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CallForm {
+    /// What comes before the first call.
+    pub opening: String,
+    /// What a call may be.
+    pub functions: Vec<FunctionForm>,
+    /// What stands between two calls.
+    pub between: String,
+    /// What comes after the last call.
+    pub closing: String,
+    /// Calls that one answer may hold.
+    pub calls_max: u32,
+}
+
+/// How a model writes the call of one function: `before`, the arguments, `after`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FunctionForm {
+    /// What comes before the arguments.
+    pub before: String,
+    /// The JSON Schema of the arguments, itself JSON.
+    pub arguments: String,
+    /// What comes after the arguments.
+    pub after: String,
 }
 
 impl Grammar {
@@ -23,6 +51,13 @@ impl Grammar {
             Self::JsonObject => 0,
             Self::JsonSchema(text) | Self::Regex(text) | Self::Lark(text) => text.len(),
             Self::Choice(texts) => texts.iter().map(String::len).sum(),
+            Self::Calls(form) => form.functions.iter().map(FunctionForm::source_bytes).sum(),
         }
+    }
+}
+
+impl FunctionForm {
+    fn source_bytes(&self) -> usize {
+        self.before.len() + self.arguments.len()
     }
 }

@@ -7,13 +7,15 @@ mod outcome;
 mod precedence;
 mod sampling;
 mod token_mask;
+mod tool;
 mod units;
 
-pub use grammar::Grammar;
+pub use grammar::{CallForm, FunctionForm, Grammar};
 pub use ids::{BlockId, RequestId, SequenceId, TenantId, TokenId};
 pub use message::{Message, Role};
 pub use outcome::{Draw, FinishReason, TokenLogprob, TokenLogprobs, Usage};
 pub use precedence::{Priority, Weight};
 pub use sampling::{Penalties, Sampling, TokenBias, Truncation, Withheld};
 pub use token_mask::TokenMask;
+pub use tool::{Tool, ToolCall, ToolChoice, ToolUse};
 pub use units::{BlockCount, BlockSize, TokenCount};

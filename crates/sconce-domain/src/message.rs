@@ -1,5 +1,7 @@
 //! A chat as the client tells it, before a template turns it into a prompt.
 
+use crate::ToolCall;
+
 /// Who speaks. Closed: a role we do not know is refused where the request is parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -9,6 +11,8 @@ pub enum Role {
     User,
     /// The model's own earlier answers.
     Assistant,
+    /// What a function answered that the model had called.
+    Tool,
 }
 
 impl Role {
@@ -19,6 +23,7 @@ impl Role {
             Self::System => "system",
             Self::User => "user",
             Self::Assistant => "assistant",
+            Self::Tool => "tool",
         }
     }
 }
@@ -30,4 +35,24 @@ pub struct Message {
     pub role: Role,
     /// What is said.
     pub content: String,
+    /// What the model thought before it said so.
+    pub reasoning: Option<String>,
+    /// The functions that the model called.
+    pub calls: Vec<ToolCall>,
+    /// Which call this is the answer to.
+    pub call_id: Option<String>,
+}
+
+impl Message {
+    /// A turn that is text and nothing else.
+    #[must_use]
+    pub fn text(role: Role, content: impl Into<String>) -> Self {
+        Self {
+            role,
+            content: content.into(),
+            reasoning: None,
+            calls: Vec::new(),
+            call_id: None,
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use llguidance::JsonCompileOptions;
 use llguidance::api::TopLevelGrammar;
-use sconce_domain::Grammar;
+use sconce_domain::{CallForm, Grammar};
 use serde_json::{Value, json};
 
 use crate::GrammarError;
@@ -50,12 +50,7 @@ pub(crate) fn read(grammar: &Grammar) -> Result<Source, GrammarError> {
     };
     let grammar = match grammar {
         Grammar::JsonObject => schema(json!({"type": "object"})),
-        Grammar::JsonSchema(text) => {
-            let value = serde_json::from_str(text).map_err(|error| GrammarError::Refused {
-                fact: format!("the schema is not JSON: {error}"),
-            })?;
-            schema(value)
-        }
+        Grammar::JsonSchema(text) => schema(parsed(text)?),
         Grammar::Regex(pattern) => {
             check_depth(pattern)?;
             check_repeats(repeats(pattern), REPEATS_MAX)?;
@@ -68,6 +63,7 @@ pub(crate) fn read(grammar: &Grammar) -> Result<Source, GrammarError> {
             Ok(TopLevelGrammar::from_lark(rule))
         }
         Grammar::Lark(text) => lark(text),
+        Grammar::Calls(form) => calls(form),
     }?;
     Ok(Source {
         grammar,
@@ -75,7 +71,18 @@ pub(crate) fn read(grammar: &Grammar) -> Result<Source, GrammarError> {
     })
 }
 
+fn parsed(schema: &str) -> Result<Value, GrammarError> {
+    serde_json::from_str(schema).map_err(|error| GrammarError::Refused {
+        fact: format!("the schema is not JSON: {error}"),
+    })
+}
+
 fn schema(value: Value) -> Result<TopLevelGrammar, GrammarError> {
+    with_options(value).map(TopLevelGrammar::from_json_schema)
+}
+
+/// A schema that says how JSON is spaced.
+fn with_options(value: Value) -> Result<Value, GrammarError> {
     let mut value = match value {
         // The options below need an object to stand in.
         Value::Bool(true) => json!({}),
@@ -97,7 +104,34 @@ fn schema(value: Value) -> Result<TopLevelGrammar, GrammarError> {
         };
         options.apply_to(&mut value);
     }
-    Ok(TopLevelGrammar::from_json_schema(value))
+    Ok(value)
+}
+
+/// Each schema is a rule of its own, so that its references lead into itself.
+fn calls(form: &CallForm) -> Result<TopLevelGrammar, GrammarError> {
+    let literal = |text: &str| match text {
+        "" => String::new(),
+        text => json!(text).to_string(),
+    };
+    let (mut rules, mut names) = (String::new(), Vec::new());
+    for (index, function) in form.functions.iter().enumerate() {
+        let schema = with_options(parsed(&function.arguments)?)?;
+        let (before, after) = (literal(&function.before), literal(&function.after));
+        rules += &format!("call{index}: {before} arguments{index} {after}\n");
+        rules += &format!("arguments{index}: %json {schema}\n");
+        names.push(format!("call{index}"));
+    }
+    if names.is_empty() {
+        return Err(GrammarError::NoChoices);
+    }
+    let (opening, closing) = (literal(&form.opening), literal(&form.closing));
+    let more = match form.calls_max.saturating_sub(1) {
+        0 => String::new(),
+        more => format!("({} call){{0,{more}}}", literal(&form.between)),
+    };
+    let call = names.join(" | ");
+    let text = format!("start: {opening} call {more} {closing}\ncall: {call}\n{rules}");
+    Ok(TopLevelGrammar::from_lark(text))
 }
 
 fn lark(text: &str) -> Result<TopLevelGrammar, GrammarError> {

@@ -15,7 +15,7 @@ use futures_util::{Stream, StreamExt, stream};
 use sconce_domain::{FinishReason, Usage};
 use sconce_pipeline::{AnswerEvent, AnswerStream};
 
-use crate::dialect::{Dialect, Gathered, Piece};
+use crate::dialect::{Dialect, Ending, Gathered, Piece};
 use crate::error::HttpError;
 use crate::wire::Delivery;
 
@@ -54,6 +54,12 @@ async fn whole(mut answers: AnswerStream, dialect: &impl Dialect) -> Result<Resp
                 let answer = slot(&mut gathered, choice);
                 answer.text.push_str(&text);
                 answer.tokens.extend(tokens);
+            }
+            AnswerEvent::Thought { choice, text } => {
+                slot(&mut gathered, choice).thought.push_str(&text);
+            }
+            AnswerEvent::Call { choice, call, .. } => {
+                slot(&mut gathered, choice).calls.push(call);
             }
             AnswerEvent::Finished {
                 reason: FinishReason::Failed,
@@ -107,18 +113,28 @@ struct EventWriter<D> {
     answers: Option<AnswerStream>,
     dialect: D,
     tells_usage: bool,
-    opened: Vec<bool>,
+    choices: Vec<Told>,
     ready: VecDeque<String>,
+}
+
+/// What was told of a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Told {
+    #[default]
+    Nothing,
+    Text,
+    /// A call at least.
+    Calls,
 }
 
 impl<D: Dialect> EventWriter<D> {
     fn new(answers: AnswerStream, dialect: D, tells_usage: bool) -> Self {
-        let (opened, ready) = (Vec::new(), VecDeque::new());
+        let (choices, ready) = (Vec::new(), VecDeque::new());
         Self {
             answers: Some(answers),
             dialect,
             tells_usage,
-            opened,
+            choices,
             ready,
         }
     }
@@ -157,9 +173,22 @@ impl<D: Dialect> EventWriter<D> {
                 self.ready.push_back(error_data(&HttpError::AnswerFailed));
                 self.answers = None;
             }
-            AnswerEvent::Finished { choice, reason } => {
+            AnswerEvent::Thought { choice, text } => {
                 self.open(choice);
-                let data = self.dialect.finish(choice, reason);
+                self.ready.extend(self.dialect.thought(choice, text));
+            }
+            AnswerEvent::Call {
+                choice,
+                index,
+                call,
+            } => {
+                *self.open(choice) = Told::Calls;
+                self.ready.extend(self.dialect.call(choice, index, call));
+            }
+            AnswerEvent::Finished { choice, reason } => {
+                let has_calls = *self.open(choice) == Told::Calls;
+                let ending = Ending { reason, has_calls };
+                let data = self.dialect.finish(choice, ending);
                 self.ready.push_back(data);
             }
             AnswerEvent::Done(usage) => {
@@ -173,15 +202,17 @@ impl<D: Dialect> EventWriter<D> {
         }
     }
 
-    fn open(&mut self, choice: u32) {
+    fn open(&mut self, choice: u32) -> &mut Told {
         let index = choice as usize;
-        if self.opened.len() <= index {
-            self.opened.resize(index + 1, false);
+        if self.choices.len() <= index {
+            self.choices.resize(index + 1, Told::default());
         }
-        if !std::mem::replace(&mut self.opened[index], true) {
-            let opening = self.dialect.opening(choice);
-            self.ready.extend(opening);
+        let told = &mut self.choices[index];
+        if *told == Told::Nothing {
+            *told = Told::Text;
+            self.ready.extend(self.dialect.opening(choice));
         }
+        told
     }
 }
 

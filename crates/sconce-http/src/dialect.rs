@@ -1,6 +1,6 @@
 //! What the two endpoints' answers have in common, and where they differ.
 
-use sconce_domain::{FinishReason, Usage};
+use sconce_domain::{FinishReason, ToolCall, Usage};
 use sconce_pipeline::TokenReport;
 use serde::Serialize;
 
@@ -18,6 +18,8 @@ pub(crate) struct Head {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Gathered {
     pub(crate) text: String,
+    pub(crate) thought: String,
+    pub(crate) calls: Vec<ToolCall>,
     pub(crate) tokens: Vec<TokenReport>,
     pub(crate) reason: Option<FinishReason>,
 }
@@ -28,6 +30,22 @@ pub(crate) struct Piece {
     pub(crate) choice: u32,
     pub(crate) text: String,
     pub(crate) tokens: Vec<TokenReport>,
+}
+
+/// How a choice ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) reason: FinishReason,
+    pub(crate) has_calls: bool,
+}
+
+impl Ending {
+    pub(crate) fn without_calls(reason: FinishReason) -> Self {
+        Self {
+            reason,
+            has_calls: false,
+        }
+    }
 }
 
 /// How an endpoint writes its answers.
@@ -41,8 +59,18 @@ pub(crate) trait Dialect {
     /// A piece of a choice.
     fn piece(&self, piece: Piece) -> String;
 
+    /// A piece of a choice's thoughts, where choices think.
+    fn thought(&self, _choice: u32, _text: String) -> Option<String> {
+        None
+    }
+
+    /// The call of a choice at `index` among its calls, where choices call.
+    fn call(&self, _choice: u32, _index: u32, _call: ToolCall) -> Option<String> {
+        None
+    }
+
     /// A choice's end.
-    fn finish(&self, choice: u32, reason: FinishReason) -> String;
+    fn finish(&self, choice: u32, ending: Ending) -> String;
 
     /// The usage, in a chunk without choices.
     fn usage(&self, usage: Usage) -> String;

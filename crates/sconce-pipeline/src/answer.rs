@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::Stream;
-use sconce_domain::{FinishReason, Usage};
+use sconce_domain::{FinishReason, ToolCall, Usage};
 
 use crate::admission::Place;
 use crate::record::OpenRecord;
 use crate::selection::Selection;
-use crate::text_stream::{TextEvent, TextStream, TokenReport};
+use crate::spoken_stream::{SpokenEvent, SpokenStream};
+use crate::text_stream::TokenReport;
 
 /// One thing that happened to a request's answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +26,22 @@ pub enum AnswerEvent {
         /// The tokens whose text begins here, if log-probabilities were asked for. Over a whole
         /// answer each of its tokens is reported once.
         tokens: Vec<TokenReport>,
+    },
+    /// The model thought something.
+    Thought {
+        /// Which answer.
+        choice: u32,
+        /// Whole characters.
+        text: String,
+    },
+    /// The model wants a function called.
+    Call {
+        /// Which answer.
+        choice: u32,
+        /// The call's place among those of the answer.
+        index: u32,
+        /// The call, whole.
+        call: ToolCall,
     },
     /// An answer ended.
     Finished {
@@ -56,7 +73,7 @@ pub struct AnswerStream {
 
 #[derive(Debug)]
 struct OneAnswer {
-    text: Option<TextStream>,
+    text: Option<SpokenStream>,
     /// Tokens that the record knows of.
     counted: u32,
     /// Whether this answer's cached tokens are the request's: each prompt is charged once, by the
@@ -67,7 +84,7 @@ struct OneAnswer {
 impl AnswerStream {
     /// The answers to one prompt stand together, `answers_each` of them.
     pub(crate) fn new(
-        texts: Vec<TextStream>,
+        texts: Vec<SpokenStream>,
         answers_each: usize,
         selection: Option<Selection>,
         record: OpenRecord,
@@ -121,7 +138,7 @@ impl AnswerStream {
         Poll::Ready(AnswerEvent::Done(self.record.usage()))
     }
 
-    fn note(&mut self, index: usize, event: TextEvent) -> AnswerEvent {
+    fn note(&mut self, index: usize, event: SpokenEvent) -> AnswerEvent {
         let choice = u32::try_from(index).unwrap_or(u32::MAX);
         let answer = &mut self.answers[index];
         let mut mean_logprob = f64::NAN;
@@ -140,17 +157,25 @@ impl AnswerStream {
         }
         if let Some(selection) = &mut self.selection {
             match &event {
-                TextEvent::Piece { text, tokens } => selection.grow(index, text, tokens.clone()),
-                TextEvent::Ended(reason) => selection.end(index, *reason, mean_logprob),
+                SpokenEvent::Piece { text, tokens } => selection.grow(index, text, tokens.clone()),
+                SpokenEvent::Ended(reason) => selection.end(index, *reason, mean_logprob),
+                // Only completions are chosen from, and those think and call nothing.
+                SpokenEvent::Thought(_) | SpokenEvent::Call { .. } => {}
             }
         }
         match event {
-            TextEvent::Piece { text, tokens } => AnswerEvent::Piece {
+            SpokenEvent::Piece { text, tokens } => AnswerEvent::Piece {
                 choice,
                 text,
                 tokens,
             },
-            TextEvent::Ended(reason) => {
+            SpokenEvent::Thought(text) => AnswerEvent::Thought { choice, text },
+            SpokenEvent::Call { index, call } => AnswerEvent::Call {
+                choice,
+                index,
+                call,
+            },
+            SpokenEvent::Ended(reason) => {
                 answer.text = None;
                 self.record.answer_ended(reason);
                 AnswerEvent::Finished { choice, reason }

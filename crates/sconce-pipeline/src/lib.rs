@@ -24,6 +24,7 @@ mod route;
 mod seed;
 mod selection;
 mod served_model;
+mod spoken_stream;
 mod text_stream;
 mod token_stream;
 mod tokenizing;

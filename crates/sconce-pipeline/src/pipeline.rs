@@ -17,6 +17,7 @@ use crate::route::{Routed, RoutedPrompt, route};
 use crate::seed::{Numbers, seed_of_answer};
 use crate::selection::Selection;
 use crate::served_model::{ModelEntry, ServedModel};
+use crate::spoken_stream::SpokenStream;
 use crate::text_stream::TextStream;
 use crate::token_stream::TokenStream;
 use crate::{AnswerOptions, AnswerRequest, AskKind, Refusal};
@@ -216,6 +217,7 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
         options,
         stop,
         grammar,
+        speech,
         place,
     } = routed;
     let seed = options.seed.unwrap_or_else(|| Numbers::new().next());
@@ -237,13 +239,8 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
             arrived: record.arrived(),
         });
         let tokenizer = Arc::clone(&model.tokenizer);
-        texts.push(TextStream::new(
-            tokens,
-            tokenizer,
-            &stop,
-            options.generated_min,
-            echo,
-        ));
+        let text = TextStream::new(tokens, tokenizer, &stop, options.generated_min, echo);
+        texts.push(SpokenStream::new(text, speech.as_ref()));
     }
     let each = options.sequences_each() as usize;
     let selection = options.selects().then(|| {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use sconce_domain::{
-    Grammar, Message, Penalties, Priority, RequestId, TokenBias, TokenCount, TokenId, Truncation,
+    Grammar, Message, Penalties, Priority, RequestId, TokenBias, TokenCount, TokenId, ToolUse,
+    Truncation,
 };
 
 /// One request for one or more answers.
@@ -123,6 +124,8 @@ pub struct AnswerOptions {
     pub end_tokens: EndTokens,
     /// What each answer must look like, if it must.
     pub grammar: Option<AskedGrammar>,
+    /// The functions that the answer to a chat may call.
+    pub tools: ToolUse,
     /// How urgent it is.
     pub priority: Priority,
     /// Whom the client says it asks for; goes into the record.
@@ -147,6 +150,7 @@ impl Default for AnswerOptions {
             stop_tokens: Vec::new(),
             end_tokens: EndTokens::default(),
             grammar: None,
+            tools: ToolUse::default(),
             priority: Priority::default(),
             user: None,
         }

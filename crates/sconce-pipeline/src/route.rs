@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use sconce_domain::{Message, TenantId, TokenCount, TokenId};
-use sconce_text::{CivilTime, RenderOptions, Specials, StopStrings, TextError};
+use sconce_domain::{Grammar, Message, TenantId, TokenCount, TokenId, ToolChoice};
+use sconce_text::{
+    ChatTemplate, CivilTime, Listening, RenderOptions, Specials, StopStrings, TextError, Thoughts,
+};
 
 use crate::admission::{Admitted, Place};
 use crate::echo::EchoedPrompt;
 use crate::models::Models;
-use crate::{AnswerOptions, Ask, CompiledGrammar, Prompt, Refusal, ServedModel};
+use crate::spoken_stream::Speech;
+use crate::{AnswerOptions, Ask, AskedGrammar, CompiledGrammar, Prompt, Refusal, ServedModel};
 
 /// A request whose prompts are tokens of a model and leave room for an answer.
 #[derive(Debug)]
@@ -20,6 +23,7 @@ pub(crate) struct Routed {
     pub(crate) options: AnswerOptions,
     pub(crate) stop: StopStrings,
     pub(crate) grammar: Option<Arc<dyn CompiledGrammar>>,
+    pub(crate) speech: Option<Speech>,
     pub(crate) place: Place,
 }
 
@@ -39,9 +43,9 @@ pub(crate) async fn route(admitted: Admitted, models: &Models) -> Result<Routed,
             model: model.name.to_string(),
         });
     }
-    let grammar = match &admitted.request.options.grammar {
+    let grammar = match asked_grammar(&admitted.request.options, &model) {
         None => None,
-        Some(asked) => Some(model.grammars.find(&TenantId::shared(), asked).await?),
+        Some(asked) => Some(model.grammars.find(&TenantId::shared(), &asked).await?),
     };
     let name = Arc::clone(&model.name);
     let prepared = tokio::task::spawn_blocking(move || prepare(admitted, model, grammar)).await;
@@ -53,17 +57,34 @@ pub(crate) async fn route(admitted: Admitted, models: &Models) -> Result<Routed,
     })
 }
 
+/// The form that an answer is asked to have, or must have because it has to call.
+fn asked_grammar(options: &AnswerOptions, model: &ServedModel) -> Option<AskedGrammar> {
+    let asked = || options.grammar.clone();
+    let Some(template) = &model.template else {
+        return asked();
+    };
+    match template.speech().form_of(&options.tools) {
+        None => asked(),
+        Some(form) => Some(AskedGrammar {
+            field: "tools",
+            grammar: Grammar::Calls(form),
+        }),
+    }
+}
+
 fn prepare(
     admitted: Admitted,
     model: Arc<ServedModel>,
     grammar: Option<Arc<dyn CompiledGrammar>>,
 ) -> Result<Routed, Refusal> {
     let Admitted { request, place } = admitted;
+    let mut speech = None;
     let prompts = match request.ask {
-        Ask::Chat(messages) => vec![RoutedPrompt {
-            tokens: chat_prompt(&model, &messages)?,
-            echo: None,
-        }],
+        Ask::Chat(messages) => {
+            let (tokens, heard) = chat_prompt(&model, &messages, &request.options)?;
+            speech = heard;
+            vec![RoutedPrompt { tokens, echo: None }]
+        }
         Ask::Completion(prompts) => prompts
             .into_iter()
             .map(|prompt| completion_prompt(&model, prompt, request.options.echoes))
@@ -82,22 +103,32 @@ fn prepare(
         options: request.options,
         stop,
         grammar,
+        speech,
         place,
     })
 }
 
-fn chat_prompt(model: &ServedModel, messages: &[Message]) -> Result<Vec<TokenId>, Refusal> {
+/// The prompt of a chat, and what is to be listened for in its answer.
+fn chat_prompt(
+    model: &ServedModel,
+    messages: &[Message],
+    options: &AnswerOptions,
+) -> Result<(Vec<TokenId>, Option<Speech>), Refusal> {
     let name = || model.name.to_string();
     let template = model
         .template
         .as_ref()
         .ok_or_else(|| Refusal::NoChatTemplate { model: name() })?;
-    let options = RenderOptions {
+    let rendering = RenderOptions {
         adds_generation_prompt: true,
         now: now(),
     };
+    let tools = match options.tools.choice {
+        ToolChoice::None => &[],
+        _ => &*options.tools.tools,
+    };
     let text = template
-        .render(messages, &options)
+        .render(messages, tools, &rendering)
         .map_err(|error| match error {
             TextError::TemplateRefused { reason } => Refusal::Template {
                 model: name(),
@@ -108,7 +139,34 @@ fn chat_prompt(model: &ServedModel, messages: &[Message]) -> Result<Vec<TokenId>
                 fact: other.to_string(),
             },
         })?;
-    encode(model, &text)
+    let speech = speech(template, &text, options);
+    Ok((encode(model, &text)?, speech))
+}
+
+/// An answer that is held to a form has no room for thoughts.
+fn speech(template: &ChatTemplate, prompt: &str, options: &AnswerOptions) -> Option<Speech> {
+    let wanted = &options.tools;
+    let must_call = matches!(wanted.choice, ToolChoice::Required | ToolChoice::Named(_));
+    let thoughts = if must_call || options.grammar.is_some() || !template.knows_thoughts() {
+        Thoughts::None
+    } else if ChatTemplate::begins_thoughts(prompt) {
+        Thoughts::Begun
+    } else {
+        Thoughts::Marked
+    };
+    let functions: Vec<String> = match wanted.choice {
+        ToolChoice::None => Vec::new(),
+        _ => wanted.tools.iter().map(|it| it.name.clone()).collect(),
+    };
+    let is_plain = functions.is_empty() && thoughts == Thoughts::None;
+    (!is_plain).then(|| Speech {
+        format: template.speech(),
+        listening: Listening {
+            functions,
+            thoughts,
+        },
+        calls_max: (!wanted.parallel).then_some(1),
+    })
 }
 
 fn completion_prompt(

@@ -1,10 +1,12 @@
-//! Between strings and token ids: tokenizer, incremental detokenizer, stop strings, chat template.
+//! Between strings and token ids: tokenizer, incremental detokenizer, stop strings, chat template,
+//! and what a model says besides text: thoughts and calls.
 //!
 //! Pure once loaded: a [`Vocabulary`] and a template's source come in as plain data, from whatever
 //! file the model crate read; nothing here opens a file, asks a clock or knows a model by name.
 
 mod detokenizer;
 mod error;
+mod speech;
 mod stop_strings;
 mod template;
 mod tokenizer;
@@ -12,6 +14,7 @@ mod vocabulary;
 
 pub use detokenizer::Detokenizer;
 pub use error::TextError;
+pub use speech::{CallIds, Listening, SpeechFormat, SpeechParser, Spoken, Thoughts};
 pub use stop_strings::{Scanned, StopScanner, StopStrings};
 pub use template::{ChatTemplate, CivilTime, RenderOptions};
 pub use tokenizer::{Specials, Tokenizer};

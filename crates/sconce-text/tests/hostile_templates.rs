@@ -7,17 +7,14 @@ use sconce_text::{ChatTemplate, CivilTime, RenderOptions, TextError};
 
 fn render(source: &str) -> Result<String, TextError> {
     let started = Instant::now();
-    let message = Message {
-        role: Role::User,
-        content: "Hi".to_owned(),
-    };
+    let message = Message::text(Role::User, "Hi");
     let now = CivilTime::from_unix_seconds(0);
     let options = RenderOptions {
         adds_generation_prompt: true,
         now,
     };
     let rendered = ChatTemplate::new(source, "<s>", "</s>")
-        .and_then(|template| template.render(&[message], &options));
+        .and_then(|template| template.render(&[message], &[], &options));
     let elapsed = started.elapsed();
     assert!(
         elapsed < Duration::from_secs(20),
@@ -251,12 +248,9 @@ fn a_long_chat_is_within_the_limits() {
         now,
     };
     for (count, bytes) in [(3_000, 100), (1, 8 << 20), (20, 1 << 18)] {
-        let message = Message {
-            role: Role::User,
-            content: "x".repeat(bytes),
-        };
+        let message = Message::text(Role::User, "x".repeat(bytes));
         let rendered = template
-            .render(&vec![message; count], &options)
+            .render(&vec![message; count], &[], &options)
             .expect("it renders");
         assert_eq!(rendered.len(), count * (bytes + "<user>\n".len()));
     }

@@ -1,12 +1,12 @@
 //! What `POST /v1/chat/completions` answers.
 
-use sconce_domain::{FinishReason, Usage};
+use sconce_domain::{ToolCall, Usage};
 use sconce_pipeline::{TokenChance, TokenReport};
 use serde::Serialize;
 
 use super::options::Delivery;
 use super::usage::{FINGERPRINT, UsageObject, finish_word, finite};
-use crate::dialect::{Dialect, Gathered, Head, Piece};
+use crate::dialect::{Dialect, Ending, Gathered, Head, Piece};
 
 /// Writes chat answers.
 #[derive(Debug)]
@@ -34,9 +34,30 @@ struct Choice {
 #[derive(Debug, Serialize)]
 struct AnswerMessage {
     role: &'static str,
-    content: String,
+    /// `null` where the model only calls.
+    content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<CallObject>,
     refusal: Option<String>,
     annotations: [(); 0],
+}
+
+#[derive(Debug, Serialize)]
+struct CallObject {
+    /// The call's place among those of the answer; only streams have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<u32>,
+    id: String,
+    r#type: &'static str,
+    function: FunctionObject,
+}
+
+#[derive(Debug, Serialize)]
+struct FunctionObject {
+    name: String,
+    arguments: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,6 +84,10 @@ struct Delta {
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<CallObject>,
     /// Stands where the role does, as `null`.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<Option<String>>,
@@ -111,6 +136,15 @@ impl ChatDialect {
             usage,
         })
     }
+
+    fn delta(&self, index: u32, delta: Delta) -> String {
+        self.chunk(ChunkChoice {
+            index,
+            delta,
+            logprobs: None,
+            finish_reason: None,
+        })
+    }
 }
 
 impl Dialect for ChatDialect {
@@ -118,17 +152,7 @@ impl Dialect for ChatDialect {
         let choices = answers
             .into_iter()
             .enumerate()
-            .map(|(index, answer)| Choice {
-                index,
-                message: AnswerMessage {
-                    role: "assistant",
-                    content: answer.text,
-                    refusal: None,
-                    annotations: [],
-                },
-                logprobs: logprobs(answer.tokens),
-                finish_reason: answer.reason.and_then(finish_word),
-            });
+            .map(|(index, answer)| choice(index, answer));
         json(&Completion {
             head: &self.head,
             choices: choices.collect(),
@@ -141,13 +165,9 @@ impl Dialect for ChatDialect {
             role: Some("assistant"),
             content: Some(String::new()),
             refusal: Some(None),
+            ..Delta::default()
         };
-        Some(self.chunk(ChunkChoice {
-            index,
-            delta,
-            logprobs: None,
-            finish_reason: None,
-        }))
+        Some(self.delta(index, delta))
     }
 
     fn piece(&self, piece: Piece) -> String {
@@ -162,8 +182,24 @@ impl Dialect for ChatDialect {
         })
     }
 
-    fn finish(&self, index: u32, reason: FinishReason) -> String {
-        let finish_reason = finish_word(reason);
+    fn thought(&self, index: u32, text: String) -> Option<String> {
+        let delta = Delta {
+            reasoning_content: Some(text),
+            ..Delta::default()
+        };
+        Some(self.delta(index, delta))
+    }
+
+    fn call(&self, index: u32, place: u32, call: ToolCall) -> Option<String> {
+        let delta = Delta {
+            tool_calls: vec![call_object(Some(place), call)],
+            ..Delta::default()
+        };
+        Some(self.delta(index, delta))
+    }
+
+    fn finish(&self, index: u32, ending: Ending) -> String {
+        let finish_reason = finish_word(ending);
         self.chunk(ChunkChoice {
             index,
             delta: Delta::default(),
@@ -179,6 +215,40 @@ impl Dialect for ChatDialect {
             choices: Vec::new(),
             usage,
         })
+    }
+}
+
+fn choice(index: usize, answer: Gathered) -> Choice {
+    let has_calls = !answer.calls.is_empty();
+    let only_calls = has_calls && answer.text.is_empty();
+    let ending = answer.reason.map(|reason| Ending { reason, has_calls });
+    let tool_calls = answer.calls.into_iter().map(|it| call_object(None, it));
+    Choice {
+        index,
+        message: AnswerMessage {
+            role: "assistant",
+            content: (!only_calls).then_some(answer.text),
+            reasoning_content: Some(answer.thought).filter(|it| !it.is_empty()),
+            tool_calls: tool_calls.collect(),
+            refusal: None,
+            annotations: [],
+        },
+        logprobs: logprobs(answer.tokens),
+        finish_reason: ending.and_then(finish_word),
+    }
+}
+
+fn call_object(index: Option<u32>, call: ToolCall) -> CallObject {
+    let ToolCall {
+        id,
+        name,
+        arguments,
+    } = call;
+    CallObject {
+        index,
+        id,
+        r#type: "function",
+        function: FunctionObject { name, arguments },
     }
 }
 

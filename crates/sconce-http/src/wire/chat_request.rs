@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`, as it comes.
 
-use sconce_domain::{Message, RequestId, Role};
+use sconce_domain::{Message, RequestId, Role, ToolChoice, ToolUse};
 use sconce_pipeline::{AnswerOptions, AnswerRequest, Ask};
 use serde_json::Value;
 
@@ -9,6 +9,7 @@ use super::options::{
     ALTERNATIVES_MAX, ParsedRequest, take_delivery, take_options, take_tokens_max, take_tokens_min,
 };
 use super::strict_json::shown;
+use super::tools::{take_calls, take_tools};
 use super::{foreign, strict_json};
 use crate::error::HttpError;
 
@@ -24,8 +25,10 @@ pub(crate) fn parse_chat(id: RequestId, body: &[u8]) -> Result<ParsedRequest, Ht
         generated_max,
         generated_min: take_tokens_min(&mut fields, generated_max)?,
         logprobs: take_logprobs(&mut fields)?,
+        tools: take_tools(&mut fields)?,
         ..take_options(&mut fields)?
     };
+    check_one_form(&options)?;
     foreign::refuse(&mut fields, foreign::ANY_REQUEST)?;
     foreign::refuse(&mut fields, foreign::CHAT)?;
     fields.finish()?;
@@ -36,6 +39,19 @@ pub(crate) fn parse_chat(id: RequestId, body: &[u8]) -> Result<ParsedRequest, Ht
         options,
     };
     Ok(ParsedRequest { request, delivery })
+}
+
+/// A call that is required is a form already.
+fn check_one_form(options: &AnswerOptions) -> Result<(), HttpError> {
+    let ToolUse { choice, .. } = &options.tools;
+    match (&options.grammar, choice) {
+        (Some(asked), ToolChoice::Required | ToolChoice::Named(_)) => {
+            let field = asked.field;
+            let message = format!("`tool_choice` requires a call and `{field}` another form");
+            Err(HttpError::field(field, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn take_logprobs(fields: &mut Fields) -> Result<Option<u8>, HttpError> {
@@ -72,19 +88,40 @@ fn take_messages(fields: &mut Fields) -> Result<Vec<Message>, HttpError> {
 fn message(index: usize, item: Value) -> Result<Message, HttpError> {
     let mut fields = Fields::of(format!("messages[{index}]"), item)?;
     let role = take_role(&mut fields)?;
-    let content = take_content(&mut fields)?;
+    let (mut reasoning, mut calls, mut call_id) = (None, Vec::new(), None);
+    if role == Role::Assistant {
+        reasoning = fields
+            .text("reasoning_content")?
+            .filter(|it| !it.is_empty());
+        calls = take_calls(&mut fields)?;
+    }
+    if role == Role::Tool {
+        call_id = Some(take_call_id(&mut fields)?);
+    }
+    let content = match fields.take("content") {
+        // An answer that only called said nothing.
+        None if !calls.is_empty() => String::new(),
+        content => content_text(fields.path("content"), content)?,
+    };
     foreign::refuse(&mut fields, foreign::MESSAGE)?;
     fields.finish()?;
-    Ok(Message { role, content })
+    Ok(Message {
+        role,
+        content,
+        reasoning,
+        calls,
+        call_id,
+    })
 }
 
 fn take_role(fields: &mut Fields) -> Result<Role, HttpError> {
     let param = fields.path("role");
-    let known = "system, developer, user or assistant";
+    let known = "system, developer, user, assistant or tool";
     match fields.text("role")?.as_deref() {
         Some("system" | "developer") => Ok(Role::System),
         Some("user") => Ok(Role::User),
         Some("assistant") => Ok(Role::Assistant),
+        Some("tool") => Ok(Role::Tool),
         Some(other) => {
             let message = format!("`{param}` is `{}`; this server knows {known}", shown(other));
             Err(HttpError::field(param, message))
@@ -96,10 +133,17 @@ fn take_role(fields: &mut Fields) -> Result<Role, HttpError> {
     }
 }
 
+fn take_call_id(fields: &mut Fields) -> Result<String, HttpError> {
+    let param = fields.path("tool_call_id");
+    fields.text("tool_call_id")?.ok_or_else(|| {
+        let message = format!("`{param}` is missing; it must be the id of the call answered");
+        HttpError::field(param.clone(), message)
+    })
+}
+
 /// Parts are separate paragraphs of one text: templates know only texts.
-fn take_content(fields: &mut Fields) -> Result<String, HttpError> {
-    let param = fields.path("content");
-    match fields.take("content") {
+fn content_text(param: String, content: Option<Value>) -> Result<String, HttpError> {
+    match content {
         Some(Value::String(text)) => Ok(text),
         Some(Value::Array(parts)) if !parts.is_empty() => {
             let texts: Result<Vec<String>, HttpError> = parts

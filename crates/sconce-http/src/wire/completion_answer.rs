@@ -1,13 +1,13 @@
 //! What `POST /v1/completions` answers.
 
-use sconce_domain::{FinishReason, Usage};
+use sconce_domain::Usage;
 use sconce_pipeline::{TokenChance, TokenReport};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::options::Delivery;
 use super::usage::{FINGERPRINT, UsageObject, finish_word, finite};
-use crate::dialect::{Dialect, Gathered, Head, Piece};
+use crate::dialect::{Dialect, Ending, Gathered, Head, Piece};
 
 /// Writes completion answers. Whole answers and chunks have the same shape here.
 #[derive(Debug)]
@@ -80,7 +80,10 @@ impl Dialect for CompletionDialect {
                 index,
                 text: answer.text,
                 logprobs: logprobs(answer.tokens),
-                finish_reason: answer.reason.and_then(finish_word),
+                finish_reason: answer
+                    .reason
+                    .map(Ending::without_calls)
+                    .and_then(finish_word),
             });
         self.write(choices.collect(), Some(Some(usage.into())))
     }
@@ -98,12 +101,12 @@ impl Dialect for CompletionDialect {
         })
     }
 
-    fn finish(&self, choice: u32, reason: FinishReason) -> String {
+    fn finish(&self, choice: u32, ending: Ending) -> String {
         self.chunk(Choice {
             index: choice as usize,
             text: String::new(),
             logprobs: None,
-            finish_reason: finish_word(reason),
+            finish_reason: finish_word(ending),
         })
     }
 

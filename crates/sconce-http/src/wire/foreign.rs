@@ -31,10 +31,6 @@ pub(super) const ANY_REQUEST: &[Foreign] = &[
 /// Only the chat endpoint knows these.
 pub(super) const CHAT: &[Foreign] = &[
     foreign("best_of", is_one),
-    foreign("tools", is_empty),
-    foreign("tool_choice", is_usual),
-    // Without tools there is nothing that could be parallel.
-    foreign("parallel_tool_calls", Value::is_boolean),
     foreign("functions", is_empty),
     foreign("function_call", is_usual),
     foreign("modalities", is_text_only),
@@ -55,10 +51,7 @@ pub(super) const MESSAGE: &[Foreign] = &[
     foreign("refusal", never),
     foreign("annotations", is_empty),
     foreign("audio", never),
-    foreign("tool_calls", is_empty),
-    foreign("tool_call_id", never),
     foreign("function_call", never),
-    foreign("reasoning_content", is_empty),
 ];
 
 /// Takes all fields of `table` and refuses the first that asks for something.

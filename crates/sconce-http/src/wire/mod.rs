@@ -11,6 +11,7 @@ mod model_list;
 mod options;
 mod strict_json;
 mod tokens;
+mod tools;
 mod usage;
 
 pub(crate) use chat_answer::ChatDialect;

@@ -3,6 +3,8 @@
 use sconce_domain::{FinishReason, Usage};
 use serde::Serialize;
 
+use crate::dialect::Ending;
+
 /// Names the build, so that a client can see when answers may change.
 pub(super) const FINGERPRINT: &str = concat!("sconce-", env!("CARGO_PKG_VERSION"));
 
@@ -34,8 +36,9 @@ impl From<Usage> for UsageObject {
 }
 
 /// OpenAI's word for why an answer ended. A failed answer has none: it is told as an error.
-pub(super) fn finish_word(reason: FinishReason) -> Option<&'static str> {
-    match reason {
+pub(super) fn finish_word(ending: Ending) -> Option<&'static str> {
+    match ending.reason {
+        FinishReason::Stop if ending.has_calls => Some("tool_calls"),
         FinishReason::Stop => Some("stop"),
         FinishReason::Length => Some("length"),
         FinishReason::Failed => None,

@@ -50,6 +50,11 @@ async fn a_chat_that_is_wrong_is_told_what_to_change() {
             br#"{"messages":["hi"]}"#,
             br#"{"messages":[{"content":"hi"}]}"#,
             br#"{"messages":[{"role":"tool","content":"hi"}]}"#,
+            br#"{"messages":[{"role":"robot","content":"hi"}]}"#,
+            br#"{"messages":[{"role":"user","content":"hi","tool_call_id":"a"}]}"#,
+            br#"{"messages":[{"role":"assistant","tool_calls":[{"type":"function"}]}]}"#,
+            br#"{"messages":[{"role":"assistant","tool_calls":[{"type":"function","function":{"name":"f","arguments":"{}"}}]}]}"#,
+            br#"{"messages":[{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":{}}}]}]}"#,
             br#"{"messages":[{"role":"user"}]}"#,
             br#"{"messages":[{"role":"user","content":7}]}"#,
             br#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]}"#,
@@ -71,8 +76,13 @@ async fn a_chat_that_is_wrong_is_told_what_to_change() {
         400 "messages" "invalid_value": `messages` must hold at least one message
         400 "messages" "invalid_value": `messages` must be a list, not a string
         400 "messages[0]" "invalid_value": messages[0] must be an object, not a string
-        400 "messages[0].role" "invalid_value": `messages[0].role` is missing; it must be system, developer, user or assistant
-        400 "messages[0].role" "invalid_value": `messages[0].role` is `tool`; this server knows system, developer, user or assistant
+        400 "messages[0].role" "invalid_value": `messages[0].role` is missing; it must be system, developer, user, assistant or tool
+        400 "messages[0].tool_call_id" "invalid_value": `messages[0].tool_call_id` is missing; it must be the id of the call answered
+        400 "messages[0].role" "invalid_value": `messages[0].role` is `robot`; this server knows system, developer, user, assistant or tool
+        400 "messages[0].tool_call_id" "unknown_parameter": `messages[0].tool_call_id` is no field this server knows; remove it or correct its name
+        400 "messages[0].tool_calls[0].function" "invalid_value": `messages[0].tool_calls[0].function` is missing; it must be an object with a `name`
+        400 "messages[0].tool_calls[0].id" "invalid_value": `messages[0].tool_calls[0].id` is missing; it must be a string
+        400 "messages[0].tool_calls[0].function.arguments" "invalid_value": `messages[0].tool_calls[0].function.arguments` must be a string, not an object
         400 "messages[0].content" "invalid_value": `messages[0].content` is missing; it must be a string or a list of parts
         400 "messages[0].content" "invalid_value": `messages[0].content` must be a string or a list of parts, not 7
         400 "messages[0].content[0].type" "unsupported_parameter": `messages[0].content[0].type` is not supported by this server as `image_url`, only as `text`; leave it out
@@ -85,7 +95,7 @@ async fn a_chat_that_is_wrong_is_told_what_to_change() {
     "#]].assert_eq(&told);
 }
 
-const WRONG_OPTIONS: [&str; 47] = [
+const WRONG_OPTIONS: [&str; 46] = [
     r#""temperature":3"#,
     r#""temperature":"hot""#,
     r#""temperature":-0.1"#,
@@ -116,7 +126,6 @@ const WRONG_OPTIONS: [&str; 47] = [
     r#""stream_options":{"include_usage":true}"#,
     r#""stream":true,"stream_options":{"include_usage":1}"#,
     r#""stream":true,"stream_options":{"other":1}"#,
-    r#""tools":[{"type":"function"}]"#,
     r#""logit_bias":[[50,1]]"#,
     r#""logit_bias":{"50":101}"#,
     r#""logit_bias":{"50":"1"}"#,
@@ -135,13 +144,19 @@ const WRONG_OPTIONS: [&str; 47] = [
     r#""temprature":1"#,
 ];
 
-#[tokio::test]
-async fn an_option_that_is_wrong_is_named() {
-    let bodies: Vec<String> = WRONG_OPTIONS
+/// What a chat is told that has each of `options`.
+async fn refusals_of_options(options: &[&str]) -> String {
+    let bodies: Vec<String> = options
         .iter()
         .map(|it| format!(r#"{{"messages":[{{"role":"user","content":"a"}}],{it}}}"#))
         .collect();
     let bodies: Vec<&[u8]> = bodies.iter().map(String::as_bytes).collect();
+    refusals(CHAT, &bodies).await
+}
+
+#[tokio::test]
+async fn an_option_that_is_wrong_is_named() {
+    let told = refusals_of_options(&WRONG_OPTIONS).await;
     expect![[r#"
         400 "temperature" "invalid_value": `temperature` must be a number from 0 to 2, not 3
         400 "temperature" "invalid_value": `temperature` must be a number from 0 to 2, not a string
@@ -173,7 +188,6 @@ async fn an_option_that_is_wrong_is_named() {
         400 "stream_options" "invalid_value": `stream_options` needs `stream` to be true
         400 "stream_options.include_usage" "invalid_value": `stream_options.include_usage` must be true or false, not 1
         400 "stream_options.other" "unknown_parameter": `stream_options.other` is no field this server knows; remove it or correct its name
-        400 "tools" "unsupported_parameter": `tools` is not supported by this server; leave it out
         400 "logit_bias" "invalid_value": `logit_bias` must be an object of token ids and numbers, not a list
         400 "logit_bias.50" "invalid_value": `logit_bias.50` must be a number from -100 to 100, not 101
         400 "logit_bias.50" "invalid_value": `logit_bias.50` must be a number from -100 to 100, not a string
@@ -190,7 +204,7 @@ async fn an_option_that_is_wrong_is_named() {
         400 "typical_p" "invalid_value": `typical_p` must be a number from 0 to 1, not 1.5
         400 "best_of" "unsupported_parameter": `best_of` is not supported by this server; leave it out
         400 "temprature" "unknown_parameter": `temprature` is no field this server knows; remove it or correct its name
-    "#]].assert_eq(&refusals(CHAT, &bodies).await);
+    "#]].assert_eq(&told);
 }
 
 #[tokio::test]
@@ -352,4 +366,40 @@ async fn slow_clients_are_let_go() {
     let read = tokio::io::AsyncReadExt::read_to_end(&mut slow_head, &mut rest);
     let closed = tokio::time::timeout(Duration::from_secs(5), read).await;
     assert!(closed.is_ok(), "the connection was closed");
+}
+
+const WRONG_TOOLS: [&str; 13] = [
+    r#""tools":{}"#,
+    r#""tools":[{"type":"function"}]"#,
+    r#""tools":[{"type":"retrieval","function":{"name":"f"}}]"#,
+    r#""tools":[{"type":"function","function":{"name":"f g"}}]"#,
+    r#""tools":[{"type":"function","function":{"name":"f","parameters":"{}"}}]"#,
+    r#""tools":[{"type":"function","function":{"name":"f","returns":{}}}]"#,
+    r#""tools":[{"type":"function","function":{"name":"f","strict":true}}]"#,
+    r#""tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"f"}}]"#,
+    r#""tool_choice":"required""#,
+    r#""tool_choice":"sometimes""#,
+    r#""tool_choice":{"type":"function","function":{"name":"f"}}"#,
+    r#""parallel_tool_calls":1"#,
+    r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"required","response_format":{"type":"json_object"}"#,
+];
+
+#[tokio::test]
+async fn tools_that_are_wrong_are_told_what_to_change() {
+    let told = refusals_of_options(&WRONG_TOOLS).await;
+    expect![[r#"
+        400 "tools" "invalid_value": `tools` must be a list, not an object
+        400 "tools[0].function" "invalid_value": `tools[0].function` is missing; it must be an object with a `name`
+        400 "tools[0].type" "unsupported_parameter": `tools[0].type` is not supported by this server as `retrieval`, only as `function`; leave it out
+        400 "tools[0].function.name" "invalid_value": `tools[0].function.name` must have 1 to 64 letters, digits, `_`, `-` or `.`
+        400 "tools[0].function.parameters" "invalid_value": `tools[0].function.parameters` must be a JSON Schema, not a string
+        400 "tools[0].function.returns" "unknown_parameter": `tools[0].function.returns` is no field this server knows; remove it or correct its name
+        400 "tools[0].function.strict" "unsupported_parameter": `tools[0].function.strict` is not supported by this server unless `tool_choice` requires a call, which always keeps the schema; leave it out
+        400 "tools[1].function.name" "invalid_value": `tools[1].function.name` is `f`, as an earlier one is
+        400 "tool_choice" "invalid_value": `tool_choice` requires a call and `tools` has no function
+        400 "tool_choice" "invalid_value": `tool_choice` is `sometimes`; this server knows none, auto, required or a function
+        400 "tool_choice" "invalid_value": `tool_choice` names `f`, which is not among `tools`
+        400 "parallel_tool_calls" "invalid_value": `parallel_tool_calls` must be true or false, not 1
+        400 "response_format" "invalid_value": `tool_choice` requires a call and `response_format` another form
+    "#]].assert_eq(&told);
 }

@@ -16,3 +16,4 @@ mod server;
 #[path = "../../../sconce-pipeline/tests/stage/mod.rs"]
 mod stage;
 mod tokens;
+mod tools;

@@ -51,6 +51,9 @@ pub(crate) async fn gather(mut stream: AnswerStream) -> (Vec<Answer>, Option<Usa
                 };
             }
             AnswerEvent::Done(usage) => used = Some(usage),
+            AnswerEvent::Thought { .. } | AnswerEvent::Call { .. } => {
+                panic!("nobody thinks or calls here")
+            }
         }
     }
     (answers, used)
@@ -92,13 +95,7 @@ async fn a_chat_is_rendered_by_the_models_template() {
     let mut request = chat("hello");
     if let Ask::Chat(messages) = &mut request.ask {
         let system = sconce_domain::Role::System;
-        messages.insert(
-            0,
-            sconce_domain::Message {
-                role: system,
-                content: "be".to_owned(),
-            },
-        );
+        messages.insert(0, sconce_domain::Message::text(system, "be"));
     }
     assert_eq!(one(&stage.pipeline, request).await.0, "[be]hello");
 }
@@ -138,7 +135,7 @@ async fn a_stop_string_ends_the_answer_and_frees_the_engine() {
                 assert_eq!(reason, FinishReason::Stop);
                 break;
             }
-            AnswerEvent::Done(_) => panic!("the end comes after the finish"),
+            _ => panic!("the end comes after the finish, and nothing else is expected"),
         }
     }
     assert_eq!(text, "one");

@@ -13,3 +13,4 @@ mod endings;
 mod grammars;
 mod records;
 mod selections;
+mod spoken;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sconce_domain::{Grammar, TokenCount, TokenId, TokenMask};
+use sconce_domain::{CallForm, FunctionForm, Grammar, TokenCount, TokenId, TokenMask};
 use sconce_engine::{Constraint, ConstraintFailure, Progress};
 use sconce_pipeline::{CompiledGrammar, GrammarCompiler, GrammarRefused};
 
 use super::END;
 
-/// Compiles a choice to its first text, byte by byte, and then the end. Of regular expressions it
+/// Compiles a choice to its first text, and calls to one of the first function with no arguments:
+/// byte by byte, and then the end. Of regular expressions it
 /// knows three: `slow` takes two seconds, `panic` panics, and any other is refused with the number
 /// of grammars that were compiled. An answer that is to be `broken` breaks at once.
 #[derive(Debug, Default)]
@@ -28,6 +29,7 @@ impl GrammarCompiler for Dictation {
     fn compile(&self, grammar: &Grammar) -> Result<Arc<dyn CompiledGrammar>, GrammarRefused> {
         let text = match grammar {
             Grammar::Choice(texts) => texts[0].clone().into_bytes(),
+            Grammar::Calls(form) => one_call(form).into_bytes(),
             Grammar::Regex(what) if what == "slow" => {
                 std::thread::sleep(Duration::from_secs(2));
                 Vec::new()
@@ -42,6 +44,11 @@ impl GrammarCompiler for Dictation {
         self.compiled.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(Text { text, accepted: 0 }))
     }
+}
+
+fn one_call(form: &CallForm) -> String {
+    let FunctionForm { before, after, .. } = &form.functions[0];
+    format!("{}{before}{{}}{after}{}", form.opening, form.closing)
 }
 
 impl CompiledGrammar for Text {

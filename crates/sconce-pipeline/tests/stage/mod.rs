@@ -31,7 +31,9 @@ pub(crate) const PANIC: u8 = 2;
 /// The device forgets a chunk's outcome when it should say this byte, which no engine survives.
 pub(crate) const FORGETS: u8 = 3;
 
-const TEMPLATE: &str = "{% for message in messages %}{% if message.role == 'system' %}\
+/// The comment makes it a template that knows functions and thoughts, in the format that is taught
+/// where a template has none of its own.
+const TEMPLATE: &str = "{# tools <think> </think> #}{% for message in messages %}{% if message.role == 'system' %}\
     [{{ message.content }}]{% else %}{{ message.content }}{% endif %}{% endfor %}";
 
 /// Says the prompt again, token by token.
@@ -256,10 +258,7 @@ pub(crate) fn completion(prompt: &str) -> AnswerRequest {
 
 /// A chat of one message.
 pub(crate) fn chat(content: &str) -> AnswerRequest {
-    let message = Message {
-        role: Role::User,
-        content: content.to_owned(),
-    };
+    let message = Message::text(Role::User, content);
     AnswerRequest {
         ask: Ask::Chat(vec![message]),
         ..completion("")

@@ -3,6 +3,7 @@
 //! A template is foreign code: it came with the weights. So it gets no file and no clock, its work
 //! and its output are bounded by what its input justifies, and its depth cannot exhaust the stack.
 
+mod chat;
 mod civil_time;
 mod deep_stack;
 mod engine;
@@ -11,12 +12,13 @@ mod output;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind};
-use sconce_domain::Message;
+use sconce_domain::{Message, Tool};
 use serde_json::{Map, Value as Json, json};
 
 pub use civil_time::CivilTime;
 
-use crate::TextError;
+use crate::speech::{THOUGHTS_BEGIN, THOUGHTS_END};
+use crate::{SpeechFormat, TextError};
 use engine::Refusal;
 use output::CappedOutput;
 
@@ -33,6 +35,7 @@ const FUEL_MAX: u64 = 8_000_000;
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: Box<str>,
+    speech: &'static SpeechFormat,
     bos: String,
     eos: String,
 }
@@ -72,6 +75,7 @@ impl ChatTemplate {
         Ok(Self {
             environment,
             source: source.into(),
+            speech: SpeechFormat::of_template(source).unwrap_or_else(SpeechFormat::taught),
             bos: bos.to_owned(),
             eos: eos.to_owned(),
         })
@@ -83,19 +87,52 @@ impl ChatTemplate {
         &self.source
     }
 
-    /// Renders a chat.
+    /// How a model writes its thoughts and calls that is spoken to in this template.
+    #[must_use]
+    pub fn speech(&self) -> &'static SpeechFormat {
+        self.speech
+    }
+
+    /// The same template for a model that writes its calls in another way than the template tells.
+    #[must_use]
+    pub fn with_speech(self, speech: &'static SpeechFormat) -> Self {
+        Self { speech, ..self }
+    }
+
+    /// Whether it has something to say of functions.
+    fn knows_tools(&self) -> bool {
+        self.source.contains("tools")
+    }
+
+    /// Whether models that are spoken to in this template mark their thoughts.
+    #[must_use]
+    pub fn knows_thoughts(&self) -> bool {
+        self.source.contains(THOUGHTS_END)
+    }
+
+    /// Whether a text that it rendered ends where the model's thoughts begin.
+    #[must_use]
+    pub fn begins_thoughts(rendered: &str) -> bool {
+        rendered.trim_end().ends_with(THOUGHTS_BEGIN)
+    }
+
+    /// Renders a chat in which `tools` may be called. A template that knows no functions gets them
+    /// as part of the instructions.
     pub fn render(
         &self,
         messages: &[Message],
+        tools: &[Tool],
         options: &RenderOptions,
     ) -> Result<String, TextError> {
-        let messages: Vec<Json> = messages
-            .iter()
-            .map(|it| json!({"role": it.role.as_str(), "content": it.content}))
-            .collect();
+        let mut messages: Vec<Json> = messages.iter().map(chat::message).collect();
+        let tools: Vec<Json> = tools.iter().map(chat::tool).collect();
+        if !tools.is_empty() && !self.knows_tools() {
+            chat::teach(&mut messages, &self.speech.lesson(&tools));
+        }
+        let tools = (!tools.is_empty()).then_some(tools);
         let variables = json!({
             "messages": messages,
-            "tools": null,
+            "tools": tools,
             "documents": null,
             "add_generation_prompt": options.adds_generation_prompt,
         });

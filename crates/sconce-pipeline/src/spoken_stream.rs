@@ -1,0 +1,179 @@
+//! One answer, split into what is said, what is thought and what is called.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, ready};
+
+use sconce_domain::{FinishReason, ToolCall};
+use sconce_text::{CallIds, Listening, SpeechFormat, SpeechParser, Spoken};
+
+use crate::seed::Numbers;
+use crate::text_stream::{Progress, TextEvent, TextStream, TokenReport};
+
+/// What to listen for in the answers to a request, and in what format.
+#[derive(Debug, Clone)]
+pub(crate) struct Speech {
+    pub(crate) format: &'static SpeechFormat,
+    pub(crate) listening: Listening,
+    /// An answer ends behind so many calls.
+    pub(crate) calls_max: Option<u32>,
+}
+
+/// What happened to an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum SpokenEvent {
+    Piece {
+        text: String,
+        tokens: Vec<TokenReport>,
+    },
+    Thought(String),
+    Call {
+        index: u32,
+        call: ToolCall,
+    },
+    Ended(FinishReason),
+}
+
+/// The parts of one sequence's text.
+#[derive(Debug)]
+#[must_use = "dropping this cancels the sequence"]
+pub(crate) struct SpokenStream {
+    /// Gone once nothing of it is wanted any more.
+    text: Option<TextStream>,
+    progress: Progress,
+    /// None where all text is simply said.
+    listener: Option<Listener>,
+    ready: VecDeque<SpokenEvent>,
+    ending: FinishReason,
+}
+
+#[derive(Debug)]
+struct Listener {
+    parser: SpeechParser,
+    ids: CallIds,
+    calls: u32,
+    calls_max: Option<u32>,
+    numbers: Numbers,
+}
+
+impl SpokenStream {
+    pub(crate) fn new(text: TextStream, speech: Option<&Speech>) -> Self {
+        let listener = speech.map(|it| Listener {
+            parser: SpeechParser::new(it.format, it.listening.clone()),
+            ids: it.format.ids,
+            calls: 0,
+            calls_max: it.calls_max,
+            numbers: Numbers::new(),
+        });
+        Self {
+            progress: text.progress(),
+            text: Some(text),
+            listener,
+            ready: VecDeque::new(),
+            ending: FinishReason::Stop,
+        }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// The next event. `Ended` is the last.
+    pub(crate) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<SpokenEvent> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Poll::Ready(event);
+            }
+            let Some(text) = &mut self.text else {
+                return Poll::Ready(SpokenEvent::Ended(self.ending));
+            };
+            let event = ready!(text.poll_event(context));
+            self.progress = text.progress();
+            match event {
+                TextEvent::Piece { text, tokens } => self.hear(text, tokens),
+                TextEvent::Ended(reason) => self.end(reason),
+            }
+        }
+    }
+
+    fn hear(&mut self, text: String, tokens: Vec<TokenReport>) {
+        let Some(listener) = &mut self.listener else {
+            self.ready.push_back(SpokenEvent::Piece { text, tokens });
+            return;
+        };
+        let parts = listener.parser.push(&text);
+        if !tokens.is_empty() {
+            let text = String::new();
+            self.ready.push_back(SpokenEvent::Piece { text, tokens });
+        }
+        self.tell(parts);
+    }
+
+    fn end(&mut self, reason: FinishReason) {
+        self.text = None;
+        self.ending = reason;
+        if let Some(listener) = &mut self.listener {
+            let parts = listener.parser.finish();
+            self.tell(parts);
+        }
+    }
+
+    /// Nothing that follows the last call allowed is told, or generated.
+    fn tell(&mut self, parts: Vec<Spoken>) {
+        for part in parts {
+            let Some(listener) = &mut self.listener else {
+                return;
+            };
+            if listener.calls_max.is_some_and(|it| listener.calls >= it) {
+                self.text = None;
+                return;
+            }
+            let event = listener.event(part);
+            self.ready.push_back(event);
+            if listener.calls_max.is_some_and(|it| listener.calls >= it) {
+                self.text = None;
+            }
+        }
+    }
+}
+
+impl Listener {
+    fn event(&mut self, part: Spoken) -> SpokenEvent {
+        match part {
+            Spoken::Content(text) => SpokenEvent::Piece {
+                text,
+                tokens: Vec::new(),
+            },
+            Spoken::Thought(text) => SpokenEvent::Thought(text),
+            Spoken::Call { name, arguments } => {
+                let index = self.calls;
+                self.calls += 1;
+                let call = ToolCall {
+                    id: self.id(),
+                    name,
+                    arguments,
+                };
+                SpokenEvent::Call { index, call }
+            }
+        }
+    }
+
+    fn id(&self) -> String {
+        let number = self.numbers.next();
+        match self.ids {
+            CallIds::Prefixed => format!("call_{number:016x}"),
+            CallIds::NineLetters => nine_letters(number),
+        }
+    }
+}
+
+/// `number`, as far as it goes into nine letters and digits.
+fn nine_letters(number: u64) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut rest = number;
+    let digit = |_| {
+        let digit = DIGITS[(rest % 36) as usize];
+        rest /= 36;
+        char::from(digit)
+    };
+    (0..9).map(digit).collect()
+}

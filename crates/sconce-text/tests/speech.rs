@@ -1,0 +1,231 @@
+//! What models say is told apart from what they think and call, however it is cut into pieces.
+
+use proptest::prelude::*;
+use sconce_domain::{Tool, ToolChoice, ToolUse};
+use sconce_text::{Listening, SpeechFormat, SpeechParser, Spoken, Thoughts};
+
+fn parser(format: &str, thoughts: Thoughts) -> SpeechParser {
+    let functions = ["f", "weather"].map(str::to_owned).to_vec();
+    let format = SpeechFormat::named(format).expect("a format of this name");
+    SpeechParser::new(
+        format,
+        Listening {
+            functions,
+            thoughts,
+        },
+    )
+}
+
+/// All parts, with those of a kind that follow each other joined.
+fn hear(mut parser: SpeechParser, pieces: &[&str]) -> Vec<Spoken> {
+    let mut parts: Vec<Spoken> = Vec::new();
+    let told = pieces.iter().flat_map(|it| parser.push(it));
+    let told: Vec<Spoken> = told.collect();
+    for part in told.into_iter().chain(parser.finish()) {
+        match (parts.last_mut(), part) {
+            (Some(Spoken::Content(before)), Spoken::Content(text))
+            | (Some(Spoken::Thought(before)), Spoken::Thought(text)) => before.push_str(&text),
+            (_, part) => parts.push(part),
+        }
+    }
+    parts
+}
+
+fn told(format: &str, text: &str) -> Vec<String> {
+    let parts = hear(parser(format, Thoughts::Marked), &[text]);
+    let tell = |part: &Spoken| match part {
+        Spoken::Content(text) => format!("says {text}"),
+        Spoken::Thought(text) => format!("thinks {text}"),
+        Spoken::Call { name, arguments } => format!("calls {name} {arguments}"),
+    };
+    parts.iter().map(tell).collect()
+}
+
+const CALL: &str = r#"{"name": "f", "arguments": {"a": [1, "}</tool_call>"]}}"#;
+
+#[test]
+fn tagged_calls_stand_between_markers() {
+    let call = r#"calls f {"a": [1, "}</tool_call>"]}"#;
+    let cases = [
+        (format!("<tool_call>\n{CALL}\n</tool_call>"), vec![call]),
+        (format!("<tool_call>{CALL}"), vec![call]),
+        (
+            format!("Well.\n\n<tool_call>{CALL}</tool_call>\n<tool_call>{CALL}</tool_call> Done."),
+            vec!["says Well.", call, call, "says Done."],
+        ),
+        (
+            format!("<think>\nHm. <tool_call>\n</think>\n\n<tool_call>{CALL}</tool_call>"),
+            vec!["thinks Hm. <tool_call>", call],
+        ),
+        (
+            r#"<tool_call>{"arguments": "{\"b\": 2}", "id": 1, "name": "g"}</tool_call>"#
+                .to_owned(),
+            vec![r#"calls g {"b": 2}"#],
+        ),
+        (
+            r#"<tool_call>{"name": "f"}</tool_call>"#.to_owned(),
+            vec!["calls f {}"],
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(told("tagged", &text), expected, "{text}");
+    }
+}
+
+#[test]
+fn bare_calls_are_json_where_an_answer_begins() {
+    let call = r#"{"name": "f", "parameters": {"a": 1}}"#;
+    for (text, expected) in [
+        (call.to_owned(), vec![r#"calls f {"a": 1}"#]),
+        (format!("\n{call}; {call}"), vec![r#"calls f {"a": 1}"#; 2]),
+        (format!("So: {call}"), vec![&*format!("says So: {call}")]),
+        (
+            r#"{"name": "Ada", "parameters": {}}"#.to_owned(),
+            vec![r#"says {"name": "Ada", "parameters": {}}"#],
+        ),
+        (
+            r#"{"a": 1} is JSON"#.to_owned(),
+            vec![r#"says {"a": 1} is JSON"#],
+        ),
+    ] {
+        assert_eq!(told("bare", &text), expected, "{text}");
+    }
+}
+
+#[test]
+fn listed_calls_are_a_list_behind_a_marker() {
+    let call = r#"{"name": "f", "arguments": {"a": 1}}"#;
+    for (text, expected) in [
+        (format!("[TOOL_CALLS][{call}]"), vec![r#"calls f {"a": 1}"#]),
+        (
+            format!("Look. [TOOL_CALLS] [{call}, {call}]"),
+            vec!["says Look.", r#"calls f {"a": 1}"#, r#"calls f {"a": 1}"#],
+        ),
+        ("[TOOL_CALLS][]".to_owned(), vec!["says [TOOL_CALLS][]"]),
+    ] {
+        assert_eq!(told("listed", &text), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_begins_like_a_call_and_is_none_is_said() {
+    for text in [
+        "<tool_call>nothing</tool_call>",
+        "a <tool_call>\n{\"name\": \"f\", \"arguments\": {",
+        "<tool_call>{\"arguments\": {}}</tool_call>",
+        "<tool_call>{\"name\": \"f\", \"arguments\": [1]}</tool_call>",
+        "<tool_call>{'name': 'f'}</tool_call>",
+        "<tool_call>}{</tool_call>",
+        "a  <tool_cal",
+        " \n",
+    ] {
+        assert_eq!(told("tagged", text), [format!("says {text}")], "{text}");
+    }
+}
+
+#[test]
+fn a_prompt_that_ends_in_thoughts_is_answered_with_thoughts() {
+    let parts = hear(
+        parser("tagged", Thoughts::Begun),
+        &["\nHm.\n</think>\n\nYes."],
+    );
+    let expected = [
+        Spoken::Thought("Hm.".to_owned()),
+        Spoken::Content("Yes.".to_owned()),
+    ];
+    assert_eq!(parts, expected);
+}
+
+#[test]
+fn text_goes_out_as_soon_as_it_is_no_marker() {
+    let mut parser = parser("tagged", Thoughts::Marked);
+    let says = |text: &str| vec![Spoken::Content(text.to_owned())];
+    assert_eq!(parser.push("<"), []);
+    assert_eq!(parser.push("b> and <tool"), says("<b> and"));
+    assert_eq!(parser.push("s>"), says(" <tools>"));
+}
+
+#[test]
+fn what_a_form_asks_for_is_what_its_parser_hears() {
+    let tools = ["f", "weather"].map(|name| Tool {
+        name: name.to_owned(),
+        description: None,
+        parameters: None,
+    });
+    for name in SpeechFormat::names() {
+        let format = SpeechFormat::named(name).expect("a listed format");
+        let wanted = ToolUse {
+            tools: tools.to_vec(),
+            choice: ToolChoice::Required,
+            parallel: true,
+        };
+        let form = format.form_of(&wanted).expect("a call is required");
+        let calls: Vec<String> = form
+            .functions
+            .iter()
+            .map(|it| format!("{}{{\"a\": 1}}{}", it.before, it.after))
+            .collect();
+        let text = format!(
+            "{}{}{}",
+            form.opening,
+            calls.join(&form.between),
+            form.closing
+        );
+        let expected = ["f", "weather"].map(|it| format!("calls {it} {{\"a\": 1}}"));
+        assert_eq!(told(name, &text), expected, "{name}: {text}");
+    }
+}
+
+fn part() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("<think>"),
+        Just("</think>"),
+        Just("<tool_call>"),
+        Just("</tool_call>"),
+        Just("[TOOL_CALLS]"),
+        Just(r#"{"name": "f", "arguments": {"a": "}\"<tool_call>"}}"#),
+        Just(r#"[{"name": "weather", "parameters": {}}]"#),
+        Just("{"),
+        Just("]"),
+        Just("\""),
+        Just(";"),
+        Just(" \n"),
+        Just("é"),
+        Just("<"),
+        Just("text"),
+    ]
+    .prop_map(str::to_owned)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn any_cut_gives_the_same_parts_and_nothing_is_lost(
+        parts in prop::collection::vec(part(), 0..10),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        format in prop::sample::select(SpeechFormat::names().collect::<Vec<_>>()),
+        begun in any::<bool>(),
+    ) {
+        let thoughts = if begun { Thoughts::Begun } else { Thoughts::Marked };
+        let text = parts.concat();
+        let mut places: Vec<usize> = cuts
+            .iter()
+            .map(|it| it.index(text.len() + 1))
+            .filter(|it| text.is_char_boundary(*it))
+            .chain([0, text.len()])
+            .collect();
+        places.sort_unstable();
+        let pieces: Vec<&str> = places.windows(2).map(|it| &text[it[0]..it[1]]).collect();
+        let whole = hear(parser(format, thoughts), &[&text]);
+        prop_assert_eq!(&hear(parser(format, thoughts), &pieces), &whole);
+
+        // Of every letter that no marker has, the parts have as many as the text.
+        let count = |text: &str| text.chars().filter(|it| "éx".contains(*it)).count();
+        let heard: usize = whole.iter().map(|part| match part {
+            Spoken::Content(text) | Spoken::Thought(text) => count(text),
+            Spoken::Call { name, arguments } => count(name) + count(arguments),
+        }).sum();
+        prop_assert_eq!(heard, count(&text));
+    }
+}
