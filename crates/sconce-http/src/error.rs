@@ -149,6 +149,7 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::UnknownToken { .. }
         | Refusal::NoChatTemplate { .. }
         | Refusal::Template { .. }
+        | Refusal::UnknownCallFormat { .. }
         | Refusal::Tokenizer { .. }
         | Refusal::StopString { .. }
         | Refusal::Grammar { .. }
@@ -175,6 +176,7 @@ fn refusal_param(refusal: &Refusal) -> Option<&'static str> {
         | Refusal::Grammar { field, .. }
         | Refusal::GrammarTooSlow { field, .. } => Some(field),
         Refusal::StopString { .. } => Some("stop"),
+        Refusal::UnknownCallFormat { .. } => Some("tools"),
         _ => None,
     }
 }

@@ -90,6 +90,15 @@ pub enum Refusal {
         /// What the template said.
         fact: String,
     },
+    /// The model calls functions in a way that the server cannot read.
+    #[error(
+        "the chat template of `{model}` tells of functions in a format that this server cannot read; \
+         leave `tools` out or ask another model"
+    )]
+    UnknownCallFormat {
+        /// The model.
+        model: String,
+    },
     /// The prompt cannot be turned into tokens.
     #[error("the tokenizer of `{model}` refuses the prompt: {fact}")]
     Tokenizer {
@@ -157,6 +166,7 @@ impl Refusal {
             Self::UnknownToken { .. } => "unknown_token",
             Self::NoChatTemplate { .. } => "no_chat_template",
             Self::Template { .. } => "template",
+            Self::UnknownCallFormat { .. } => "unknown_call_format",
             Self::Tokenizer { .. } => "tokenizer",
             Self::StopString { .. } => "stop_string",
             Self::Grammar { .. } => "grammar",

@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use sconce_domain::{Grammar, Message, TenantId, TokenCount, TokenId, ToolChoice};
 use sconce_text::{
-    ChatTemplate, CivilTime, Listening, RenderOptions, Specials, StopStrings, TextError, Thoughts,
+    ChatTemplate, CivilTime, Listening, RenderOptions, Specials, SpeechFormat, StopStrings,
+    TextError, Thoughts,
 };
 
 use crate::admission::{Admitted, Place};
@@ -63,7 +64,7 @@ fn asked_grammar(options: &AnswerOptions, model: &ServedModel) -> Option<AskedGr
     let Some(template) = &model.template else {
         return asked();
     };
-    match template.speech().form_of(&options.tools) {
+    match template.speech().and_then(|it| it.form_of(&options.tools)) {
         None => asked(),
         Some(form) => Some(AskedGrammar {
             field: "tools",
@@ -127,6 +128,9 @@ fn chat_prompt(
         ToolChoice::None => &[],
         _ => &*options.tools.tools,
     };
+    if !tools.is_empty() && template.speech().is_none() {
+        return Err(Refusal::UnknownCallFormat { model: name() });
+    }
     let text = template
         .render(messages, tools, &rendering)
         .map_err(|error| match error {
@@ -160,7 +164,7 @@ fn speech(template: &ChatTemplate, prompt: &str, options: &AnswerOptions) -> Opt
     };
     let is_plain = functions.is_empty() && thoughts == Thoughts::None;
     (!is_plain).then(|| Speech {
-        format: template.speech(),
+        format: template.speech().unwrap_or_else(SpeechFormat::taught),
         listening: Listening {
             functions,
             thoughts,

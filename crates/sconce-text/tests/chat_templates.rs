@@ -4,7 +4,8 @@ mod shared_data;
 
 use std::collections::HashMap;
 
-use sconce_text::{ChatTemplate, CivilTime, TextError};
+use expect_test::expect;
+use sconce_text::{ChatTemplate, CivilTime, SpeechFormat, TextError};
 use serde_json::Value;
 
 /// 2024-07-26 12:00:00, the moment of the renderings.
@@ -57,4 +58,62 @@ fn every_template_renders_every_case_as_jinja_does() {
         failures.join("\n")
     );
     assert_eq!(expected.len(), 350);
+}
+
+#[test]
+fn the_way_a_model_calls_is_read_off_its_template_or_not_guessed() {
+    let Some(folder) = shared_data::folder("data/text/chat_templates") else {
+        return;
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("the folder is readable") {
+        let path = entry.expect("its entries are readable").path();
+        let source = std::fs::read_to_string(&path).expect("the template is readable");
+        let name = path.file_stem().expect("it has a name").to_string_lossy();
+        let tells = if source.contains("tools") {
+            "tells"
+        } else {
+            "teach"
+        };
+        let format = SpeechFormat::of_template(&source).map_or("unknown", |it| it.name);
+        found.push(format!("{tells} {format} {name}"));
+    }
+    found.sort();
+    expect![[r#"
+        teach tagged deepseek-ai-DeepSeek-R1-Distill-Qwen-32B
+        teach tagged google-gemma-2-2b-it
+        teach tagged llama-cpp-rwkv-world
+        teach tagged microsoft-Phi-3.5-mini-instruct
+        tells bare meta-llama-Llama-3.2-3B-Instruct
+        tells listed mistralai-Mistral-Nemo-Instruct-2407
+        tells tagged Bielik-11B-v3.0-Instruct
+        tells tagged MiMo-VL
+        tells tagged NousResearch-Hermes-3-Llama-3.1-8B-tool_use
+        tells tagged Qwen-Qwen2.5-7B-Instruct
+        tells tagged Reka-Edge
+        tells tagged ibm-granite-granite-4.0
+        tells unknown Apertus-8B-Instruct
+        tells unknown Cohere2MoE
+        tells unknown CohereForAI-c4ai-command-r7b-12-2024-tool_use
+        tells unknown GLM-4.7-Flash
+        tells unknown GigaChat3.1-10B-A1.8B
+        tells unknown Kimi-K2-Instruct
+        tells unknown Kimi-K3
+        tells unknown LFM2.5-8B-A1B
+        tells unknown MiniMax-M2
+        tells unknown Mistral-Small-3.2-24B-Instruct-2506
+        tells unknown NVIDIA-Nemotron-Nano-v2
+        tells unknown Qwen3-Coder
+        tells unknown StepFun3.5-Flash
+        tells unknown deepseek-ai-DeepSeek-V3.2
+        tells unknown deepseek-ai-DeepSeek-V4
+        tells unknown google-gemma-4-31B-it
+        tells unknown inclusionai-ling-3.0-flash
+        tells unknown meetkai-functionary-medium-v3.2
+        tells unknown muse-glimmer
+        tells unknown openbmb-MiniCPM5-1B
+        tells unknown poolside-Laguna-XS-2.1
+        tells unknown tencent-Hy3
+        tells unknown unsloth-mistral-Devstral-Small-2507"#]]
+    .assert_eq(&found.join("\n"));
 }

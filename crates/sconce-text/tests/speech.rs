@@ -176,6 +176,15 @@ fn what_a_form_asks_for_is_what_its_parser_hears() {
     }
 }
 
+#[test]
+fn a_format_is_read_off_a_template_taught_or_unknown() {
+    let name_of = |source: &str| SpeechFormat::of_template(source).map(|it| it.name);
+    assert_eq!(name_of("{{ messages }}"), Some("tagged"));
+    assert_eq!(name_of("{{ tools }} [TOOL_CALLS][{}]"), Some("listed"));
+    assert_eq!(name_of("{{ tools }} [TOOL_CALLS]f[ARGS]{}"), None);
+    assert_eq!(name_of("{{ tools }} <tool_call><function=f>"), None);
+}
+
 fn part() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("<think>"),

@@ -37,7 +37,7 @@ async fn a_tokenizer_is_told_as_clients_know_it() {
     let stage = Stage::echo(0);
     let server = Server::start(&stage.pipeline, HttpLimits::default()).await;
     let told = server.get("/tokenizer_info").await.json();
-    expect![[r#"{"model":"tiny","bos_token":null,"eos_token":"<|end|>","pad_token":null,"chat_template":"{# tools <think> </think> #}{% for message in messages %}{% if message.role == 'system' %}[{{ message.content }}]{% else %}{{ message.content }}{% endif %}{% endfor %}","vocab_size":257,"max_model_len":512}"#]].assert_eq(&told.to_string());
+    expect![[r#"{"model":"tiny","bos_token":null,"eos_token":"<|end|>","pad_token":null,"chat_template":"{# tools <tool_call> \"name\" <think> </think> #}{% for message in messages %}{% if message.role == 'system' %}[{{ message.content }}]{% else %}{{ message.content }}{% endif %}{% endfor %}","vocab_size":257,"max_model_len":512}"#]].assert_eq(&told.to_string());
 }
 
 #[tokio::test]

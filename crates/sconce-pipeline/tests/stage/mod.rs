@@ -31,9 +31,8 @@ pub(crate) const PANIC: u8 = 2;
 /// The device forgets a chunk's outcome when it should say this byte, which no engine survives.
 pub(crate) const FORGETS: u8 = 3;
 
-/// The comment makes it a template that knows functions and thoughts, in the format that is taught
-/// where a template has none of its own.
-const TEMPLATE: &str = "{# tools <think> </think> #}{% for message in messages %}{% if message.role == 'system' %}\
+/// The comment has what a template is known by that tells of functions and thoughts.
+const TEMPLATE: &str = "{# tools <tool_call> \"name\" <think> </think> #}{% for message in messages %}{% if message.role == 'system' %}\
     [{{ message.content }}]{% else %}{{ message.content }}{% endif %}{% endfor %}";
 
 /// Says the prompt again, token by token.

@@ -62,7 +62,7 @@ const FORMATS: &[SpeechFormat] = &[
     },
     SpeechFormat {
         name: "listed",
-        seen_in_template: &["[TOOL_CALLS]"],
+        seen_in_template: &["[TOOL_CALLS]["],
         opening: Some("[TOOL_CALLS]"),
         closing: None,
         layout: Layout::List,
@@ -92,9 +92,18 @@ impl SpeechFormat {
         FORMATS.iter().map(|it| it.name)
     }
 
-    /// The format whose markers stand in a chat template.
+    /// Whether a chat template has something to say of functions.
+    pub(crate) fn is_told_by(template: &str) -> bool {
+        template.contains("tools")
+    }
+
+    /// The format whose markers stand in a chat template, or the one that is taught where it says
+    /// nothing of functions.
     #[must_use]
     pub fn of_template(source: &str) -> Option<&'static Self> {
+        if !Self::is_told_by(source) {
+            return Some(Self::taught());
+        }
         let stands =
             |it: &&SpeechFormat| it.seen_in_template.iter().all(|text| source.contains(text));
         FORMATS.iter().find(stands)

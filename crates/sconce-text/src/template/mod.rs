@@ -35,7 +35,7 @@ const FUEL_MAX: u64 = 8_000_000;
 pub struct ChatTemplate {
     environment: Environment<'static>,
     source: Box<str>,
-    speech: &'static SpeechFormat,
+    speech: Option<&'static SpeechFormat>,
     bos: String,
     eos: String,
 }
@@ -75,7 +75,7 @@ impl ChatTemplate {
         Ok(Self {
             environment,
             source: source.into(),
-            speech: SpeechFormat::of_template(source).unwrap_or_else(SpeechFormat::taught),
+            speech: SpeechFormat::of_template(source),
             bos: bos.to_owned(),
             eos: eos.to_owned(),
         })
@@ -87,21 +87,11 @@ impl ChatTemplate {
         &self.source
     }
 
-    /// How a model writes its thoughts and calls that is spoken to in this template.
+    /// How a model writes its calls that is spoken to in this template; `None` if in a way of its
+    /// own that nobody here can read.
     #[must_use]
-    pub fn speech(&self) -> &'static SpeechFormat {
+    pub fn speech(&self) -> Option<&'static SpeechFormat> {
         self.speech
-    }
-
-    /// The same template for a model that writes its calls in another way than the template tells.
-    #[must_use]
-    pub fn with_speech(self, speech: &'static SpeechFormat) -> Self {
-        Self { speech, ..self }
-    }
-
-    /// Whether it has something to say of functions.
-    fn knows_tools(&self) -> bool {
-        self.source.contains("tools")
     }
 
     /// Whether models that are spoken to in this template mark their thoughts.
@@ -126,8 +116,8 @@ impl ChatTemplate {
     ) -> Result<String, TextError> {
         let mut messages: Vec<Json> = messages.iter().map(chat::message).collect();
         let tools: Vec<Json> = tools.iter().map(chat::tool).collect();
-        if !tools.is_empty() && !self.knows_tools() {
-            chat::teach(&mut messages, &self.speech.lesson(&tools));
+        if !tools.is_empty() && !SpeechFormat::is_told_by(&self.source) {
+            chat::teach(&mut messages, &SpeechFormat::taught().lesson(&tools));
         }
         let tools = (!tools.is_empty()).then_some(tools);
         let variables = json!({
