@@ -66,7 +66,7 @@ impl SpokenStream {
         });
         Self {
             progress: text.progress(),
-            text: Some(text),
+            text: Some(text.with_markers_of(speech.map(|it| it.format))),
             listener,
             ready: VecDeque::new(),
             ending: FinishReason::Stop,

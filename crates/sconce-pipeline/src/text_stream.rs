@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use sconce_domain::{Draw, FinishReason, TokenCount, TokenId, TokenLogprob, TokenLogprobs};
-use sconce_text::{Detokenizer, Scanned, StopScanner, StopStrings, Tokenizer};
+use sconce_text::{Detokenizer, Scanned, SpeechFormat, StopScanner, StopStrings, Tokenizer};
 
 use crate::echo::Echo;
 use crate::token_stream::{TokenEvent, TokenStream};
@@ -57,6 +57,8 @@ pub(crate) struct TextStream {
     generated_min: u32,
     reports: Reports,
     echo: Option<Echo>,
+    /// Control tokens that are its markers count as text.
+    format: Option<&'static SpeechFormat>,
     ending: FinishReason,
     progress: Progress,
 }
@@ -113,9 +115,15 @@ impl TextStream {
             generated_min: generated_min.0,
             reports,
             echo,
+            format: None,
             ending: FinishReason::Stop,
             progress: Progress::default(),
         }
+    }
+
+    /// Gives out the markers of `format` as text, for a parser to read.
+    pub(crate) fn with_markers_of(self, format: Option<&'static SpeechFormat>) -> Self {
+        Self { format, ..self }
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -170,9 +178,15 @@ impl TextStream {
     }
 
     fn take(&mut self, draw: &Draw) -> Option<TextEvent> {
-        let text = self
-            .detokenizer
-            .push(self.tokenizer.token_bytes(draw.token));
+        let bytes = self.tokenizer.token_bytes(draw.token);
+        let text = match self.format {
+            Some(format) if bytes.is_empty() => {
+                let text = self.tokenizer.token_text(draw.token);
+                let marker = if format.is_marker(&text) { &*text } else { "" };
+                self.detokenizer.push(marker.as_bytes())
+            }
+            _ => self.detokenizer.push(bytes),
+        };
         self.report(draw, &text);
         let scanned = self.scan(&text);
         if scanned.stopped_by.is_some() {

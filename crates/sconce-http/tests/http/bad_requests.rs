@@ -131,7 +131,7 @@ const WRONG_OPTIONS: [&str; 46] = [
     r#""logit_bias":{"50":"1"}"#,
     r#""logit_bias":{"050":1}"#,
     r#""logit_bias":{"-1":1}"#,
-    r#""logit_bias":{"257":1}"#,
+    r#""logit_bias":{"258":1}"#,
     r#""stop_token_ids":1"#,
     r#""stop_token_ids":[1,-1]"#,
     r#""stop_token_ids":[1,300]"#,
@@ -193,10 +193,10 @@ async fn an_option_that_is_wrong_is_named() {
         400 "logit_bias.50" "invalid_value": `logit_bias.50` must be a number from -100 to 100, not a string
         400 "logit_bias.050" "invalid_value": `logit_bias.050` is no token id; it must be a whole number from 0
         400 "logit_bias.-1" "invalid_value": `logit_bias.-1` is no token id; it must be a whole number from 0
-        400 "logit_bias" "unknown_token": `logit_bias` has token id 257 and `tiny` knows ids 0 to 256
+        400 "logit_bias" "unknown_token": `logit_bias` has token id 258 and `tiny` knows ids 0 to 257
         400 "stop_token_ids" "invalid_value": `stop_token_ids` must be a list of token ids, not 1
         400 "stop_token_ids[1]" "invalid_value": `stop_token_ids[1]` must be a token id, not -1
-        400 "stop_token_ids" "unknown_token": `stop_token_ids` has token id 300 and `tiny` knows ids 0 to 256
+        400 "stop_token_ids" "unknown_token": `stop_token_ids` has token id 300 and `tiny` knows ids 0 to 257
         400 "ignore_eos" "invalid_value": `ignore_eos` must be true or false, not 1
         400 "min_tokens" "invalid_value": `min_tokens` must be a whole number from 0 to 4294967295, not -1
         400 "min_tokens" "invalid_value": `min_tokens` is 6, above the 5 that an answer may have; lower it or raise `max_tokens`
@@ -239,7 +239,7 @@ async fn a_completion_that_is_wrong_is_told_what_to_change() {
         400 "prompt" "invalid_value": `prompt` must be a string, a list of strings, a list of token ids or a list of such lists, not an object
         400 "prompt[1]" "invalid_value": `prompt[1]` must be a token id, not a string
         400 "prompt[1]" "invalid_value": `prompt[1]` must be a string or a list of token ids, not 1
-        400 "prompt" "unknown_token": `prompt` has token id 300 and `tiny` knows ids 0 to 256
+        400 "prompt" "unknown_token": `prompt` has token id 300 and `tiny` knows ids 0 to 257
         400 "prompt" "empty_prompt": the prompt has no tokens; give at least one character
         400 "echo" "invalid_value": `echo` must be true or false, not 1
         400 "max_tokens" "invalid_value": `max_tokens` must be a whole number from 1 to 4294967295, not 0

@@ -37,7 +37,7 @@ async fn a_tokenizer_is_told_as_clients_know_it() {
     let stage = Stage::echo(0);
     let server = Server::start(&stage.pipeline, HttpLimits::default()).await;
     let told = server.get("/tokenizer_info").await.json();
-    expect![[r#"{"model":"tiny","bos_token":null,"eos_token":"<|end|>","pad_token":null,"chat_template":"{# tools <tool_call> \"name\" <think> </think> #}{% for message in messages %}{% if message.role == 'system' %}[{{ message.content }}]{% else %}{{ message.content }}{% endif %}{% endfor %}","vocab_size":257,"max_model_len":512}"#]].assert_eq(&told.to_string());
+    expect![[r#"{"model":"tiny","bos_token":null,"eos_token":"<|end|>","pad_token":null,"chat_template":"{# tools <tool_call> \"name\" <think> </think> #}{% for message in messages %}{% if message.role == 'system' %}[{{ message.content }}]{% else %}{{ message.content }}{% endif %}{% endfor %}","vocab_size":258,"max_model_len":512}"#]].assert_eq(&told.to_string());
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn what_cannot_become_tokens_or_text_is_refused_by_name() {
         ("/detokenize", json!({})),
         ("/detokenize", json!({"tokens": "a"})),
         ("/detokenize", json!({"tokens": [1, -1]})),
-        ("/detokenize", json!({"tokens": [1, 257]})),
+        ("/detokenize", json!({"tokens": [1, 258]})),
     ] {
         let error = post(&server, path, &body).await["error"].clone();
         told += &format!(
@@ -71,7 +71,7 @@ async fn what_cannot_become_tokens_or_text_is_refused_by_name() {
         "tokens" "invalid_value": "`tokens` is missing; it must be a list of token ids"
         "tokens" "invalid_value": "`tokens` must be a list of token ids, not a string"
         "tokens[1]" "invalid_value": "`tokens[1]` must be a token id, not -1"
-        "tokens" "unknown_token": "`tokens` has token id 257 and `tiny` knows ids 0 to 256"
+        "tokens" "unknown_token": "`tokens` has token id 258 and `tiny` knows ids 0 to 257"
     "#]]
     .assert_eq(&told);
 }

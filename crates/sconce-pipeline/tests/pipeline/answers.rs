@@ -444,14 +444,14 @@ async fn requests_that_cannot_be_served_are_refused_with_numbers() {
             .await
             .starts_with("the prompt has no tokens")
     );
-    let ask = Ask::Completion(vec![Prompt::Tokens(vec![TokenId(257)])]);
+    let ask = Ask::Completion(vec![Prompt::Tokens(vec![TokenId(258)])]);
     assert_eq!(
         refuse(AnswerRequest {
             ask,
             ..completion("")
         })
         .await,
-        "`prompt` has token id 257 and `tiny` knows ids 0 to 256"
+        "`prompt` has token id 258 and `tiny` knows ids 0 to 257"
     );
     assert_eq!(
         stage.pipeline.answers_open(),

@@ -79,7 +79,7 @@ async fn a_stop_string_counts_once_it_ends_behind_the_least_tokens() {
 #[tokio::test]
 async fn a_field_that_names_an_unknown_token_is_refused_by_name() {
     let stage = Stage::echo(0);
-    let unknown = TokenId(257);
+    let unknown = TokenId(258);
     let refused = async |change: &dyn Fn(&mut AnswerRequest)| {
         let mut request = completion("a");
         change(&mut request);
@@ -88,8 +88,8 @@ async fn a_field_that_names_an_unknown_token_is_refused_by_name() {
     let expected = |field: &'static str| Refusal::UnknownToken {
         field,
         model: "tiny".to_owned(),
-        token: 257,
-        last: 256,
+        token: 258,
+        last: 257,
     };
     let stops = |it: &mut AnswerRequest| it.options.stop_tokens = vec![END, unknown];
     assert_eq!(refused(&stops).await, expected("stop_token_ids"));

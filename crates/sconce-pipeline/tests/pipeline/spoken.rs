@@ -112,6 +112,6 @@ async fn a_call_that_is_cut_off_comes_out_as_text() {
     request.options.generated_max = Some(sconce_domain::TokenCount(60));
     let (said, thought, calls, ending) = heard(request).await;
     assert_eq!(thought, "Which?");
-    assert_eq!(said, TWO[TWO.find("Both").unwrap()..60]);
+    assert_eq!(said, TWO[TWO.find("Both").unwrap()..70]);
     assert_eq!((calls.len(), ending), (0, FinishReason::Length));
 }

@@ -213,6 +213,9 @@ fn vocabulary() -> Vocabulary {
     let mut classes = vec![TokenClass::Normal; tokens.len()];
     tokens.push("<|end|>".to_owned());
     classes.push(TokenClass::Control);
+    // As many vocabularies have it; its end is text.
+    tokens.push("<tool_call>".to_owned());
+    classes.push(TokenClass::Control);
     Vocabulary {
         kind: VocabularyKind::BytePairs {
             merges: Vec::new(),

@@ -109,6 +109,15 @@ impl SpeechFormat {
         FORMATS.iter().find(stands)
     }
 
+    /// Whether `text` is one of the format's markers. In some vocabularies they are control tokens,
+    /// which otherwise have no text in an answer.
+    #[must_use]
+    pub fn is_marker(&self, text: &str) -> bool {
+        let markers = [self.opening, self.closing];
+        let thoughts = [Some(THOUGHTS_BEGIN), Some(THOUGHTS_END)];
+        markers.iter().chain(&thoughts).any(|it| *it == Some(text))
+    }
+
     /// The format that a model is told of which knows none.
     #[must_use]
     pub fn taught() -> &'static Self {
