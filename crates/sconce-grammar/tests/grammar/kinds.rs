@@ -1,6 +1,6 @@
 //! Each kind of grammar takes what it should and nothing else.
 
-use sconce_domain::Grammar;
+use sconce_domain::{CallForm, FunctionForm, Grammar};
 
 use crate::stage::{Fate, fate, schema};
 
@@ -120,4 +120,51 @@ fn a_lark_grammar_follows_its_rules() {
     let sum = "start: NUMBER (\"+\" NUMBER)*\nNUMBER: /[0-9]+/\n";
     let sum = Grammar::Lark(sum.to_owned());
     check(&sum, &["1", "12+3+4"], &["+", "1+", "1-2", "a"]);
+}
+
+#[test]
+fn calls_are_written_as_their_form_says_each_held_to_its_own_schema() {
+    let function = |name: &str, arguments: &str| FunctionForm {
+        before: format!("<c>\n{{\"name\": \"{name}\", \"arguments\": "),
+        arguments: arguments.to_owned(),
+        after: "}\n</c>".to_owned(),
+    };
+    let one = r##"{"type": "object", "required": ["a"], "additionalProperties": false,
+        "properties": {"a": {"$ref": "#/$defs/it"}}, "$defs": {"it": {"enum": [1]}}}"##;
+    let other = r##"{"type": "object", "required": ["a"], "additionalProperties": false,
+        "properties": {"a": {"$ref": "#/$defs/it"}}, "$defs": {"it": {"enum": [2]}}}"##;
+    let call = |name: &str, a: u8| {
+        format!("<c>\n{{\"name\": \"{name}\", \"arguments\": {{\"a\": {a}}}}}\n</c>")
+    };
+    let mut form = CallForm {
+        opening: "\"[".to_owned(),
+        functions: vec![function("f", one), function("g", other)],
+        between: ", ".to_owned(),
+        closing: "]".to_owned(),
+        calls_max: 3,
+    };
+    let (f, g) = (call("f", 1), call("g", 2));
+    let taken = [
+        format!("\"[{f}]"),
+        format!("\"[{g}, {f}]"),
+        format!("\"[{f}, {f}, {g}]"),
+    ];
+    let not = [
+        format!("\"[{}]", call("f", 2)),
+        format!("\"[{}]", call("h", 1)),
+        "\"[]".to_owned(),
+        format!("\"[{f}, {f}, {f}, {f}]"),
+        f.clone(),
+    ];
+    let (taken, not) = (taken.each_ref(), not.each_ref());
+    let (taken, not) = (taken.map(String::as_str), not.map(String::as_str));
+    check(&Grammar::Calls(form.clone()), &taken, &not);
+    form.calls_max = 1;
+    form.opening.clear();
+    form.closing.clear();
+    check(
+        &Grammar::Calls(form),
+        &[&f, &g],
+        &[&format!("{f}, {f}"), ""],
+    );
 }
