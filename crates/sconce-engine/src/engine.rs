@@ -14,7 +14,7 @@ use crate::{
     Command, Computed, ConstraintFailure, Event, Executor, Hold, NewSequence, Progress, Step,
 };
 
-/// How much an engine may hold and do at once. All are at least one.
+/// How much an engine may hold and do at once. All are at least one, but for the tokens beside streams.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineLimits {
     /// Tokens in a KV block, as the executor lays them out.
@@ -23,6 +23,10 @@ pub struct EngineLimits {
     pub blocks: BlockCount,
     /// Tokens that one step computes at most. Below `running_max` the youngest streams stutter.
     pub step_tokens_max: TokenCount,
+    /// Tokens of prompts that one step computes beside streams, and one more for each of them.
+    /// So many as take no longer than a step takes whatever it holds: then streams go on at half
+    /// their pace at worst.
+    pub tokens_beside_streams: TokenCount,
     /// Sequences that run at the same time at most; the others wait.
     pub running_max: u32,
 }
@@ -107,6 +111,7 @@ impl<E: Executor> Engine<E> {
         );
         let step_limits = StepLimits {
             step_tokens_max: limits.step_tokens_max,
+            tokens_beside_streams: limits.tokens_beside_streams,
             running_max: limits.running_max,
         };
         Self {

@@ -11,6 +11,14 @@
 //!    the tenant that has been charged least for its weight; then the older one. Whoever waits is
 //!    let in if all its known tokens fit the free blocks, and nobody passes one who does not fit.
 //!
+//! # How much of a prompt a step computes
+//! A step takes a time of its own, worth so many rows, and then a time for each row. Beside `n`
+//! streams, where `m` prompts run or could run, prompts get `(rows + n) * max(1, m / n)` tokens of it,
+//! rounded up, and no more than the step's budget. Where prompts are no more than streams, a step thus
+//! takes at most twice as long as its streams alone, as far as a prompt's row costs no more than a
+//! stream's; a row that looks back over 1,024 positions counts as two. Where they are more, as when a crowd comes in, each prompt's delay counts as much as each
+//! stream's. Without streams prompts get the whole budget.
+//!
 //! # Who gives way
 //! - Where a stream finds no block, the least urgent running sequence does, and of those the
 //!   youngest. Its tokens stay known, it goes back to its place in the queue, and nobody is let in

@@ -7,6 +7,10 @@ use sconce_domain::{SequenceId, TokenCount, TokenId};
 pub struct StepLimits {
     /// Tokens that one step computes at most, over all sequences; at least one.
     pub step_tokens_max: TokenCount,
+    /// Tokens of prompts that one step computes beside streams, and one more for each of them.
+    /// So many as take no longer than a step takes whatever it holds: then streams go on at half
+    /// their pace at worst.
+    pub tokens_beside_streams: TokenCount,
     /// Sequences that run at the same time at most; at least one.
     pub running_max: u32,
 }

@@ -5,12 +5,36 @@ use sconce_domain::{SequenceId, TokenCount};
 use crate::scheduler::IS_ADMITTED;
 use crate::{Chunk, Scheduler, Sequence, StepPlan};
 
+/// Positions whose keys and values cost a row as much as everything else in it does.
+const POSITIONS_PER_ROW: u64 = 1024;
+
 /// A plan in the making, and the tokens it may still take.
 struct Draft {
     plan: StepPlan,
     budget: TokenCount,
+    /// What prompts may still cost, in positions, where streams are not to wait for more.
+    allowance: Option<u64>,
     /// Whether nobody is let in any more in this step.
     is_closed: bool,
+}
+
+impl Draft {
+    fn has_room(&self) -> bool {
+        self.budget.0 > 0 && self.allowance != Some(0)
+    }
+
+    /// Takes as many of `wanted` tokens from position `start` on as there is room for: at least one.
+    fn take(&mut self, wanted: TokenCount, start: TokenCount) -> TokenCount {
+        let mut tokens = wanted.min(self.budget);
+        if let Some(allowance) = &mut self.allowance {
+            let cost = POSITIONS_PER_ROW + u64::from(start.0);
+            let most = u32::try_from(allowance.div_ceil(cost)).unwrap_or(u32::MAX);
+            tokens = tokens.min(TokenCount(most));
+            *allowance = allowance.saturating_sub(u64::from(tokens.0) * cost);
+        }
+        self.budget.0 -= tokens.0;
+        tokens
+    }
 }
 
 impl Scheduler {
@@ -19,10 +43,12 @@ impl Scheduler {
         let mut draft = Draft {
             plan: StepPlan::default(),
             budget: self.limits.step_tokens_max,
+            allowance: None,
             is_closed: false,
         };
         self.make_room(&mut draft);
         self.plan_those_one_behind(&mut draft);
+        self.spare_streams(&mut draft);
         self.plan_those_further_behind(&mut draft);
         draft.plan
     }
@@ -77,12 +103,27 @@ impl Scheduler {
         }
     }
 
+    /// Leaves prompts as much of the step as its streams are worth, and the more, the more prompts
+    /// there are for each stream.
+    fn spare_streams(&self, draft: &mut Draft) {
+        let streams = draft.plan.chunks.len();
+        if streams == 0 {
+            return;
+        }
+        let places = (self.limits.running_max as usize).saturating_sub(self.running.len());
+        let prompts = self.running.len() - streams + places.min(self.queue.len());
+        let shares = prompts.div_ceil(streams).max(1) as u32;
+        let TokenCount(beside) = self.limits.tokens_beside_streams;
+        let rows = beside.saturating_add(streams as u32).saturating_mul(shares);
+        draft.allowance = Some(u64::from(rows) * POSITIONS_PER_ROW);
+    }
+
     /// Prompts, those that run and those that wait, the best claim first. Whoever waits is let in
     /// until one does not fit: nobody is passed by those behind.
     fn plan_those_further_behind(&mut self, draft: &mut Draft) {
         let is_behind = |id: &SequenceId| !self.sequences[id].is_one_behind();
         let mut behind: Vec<SequenceId> = self.running.iter().copied().filter(is_behind).collect();
-        while draft.budget.0 > 0 {
+        while draft.has_room() {
             let claim = |id: &SequenceId| self.queue.claim(&self.sequences[id]);
             let runs = behind.iter().copied().min_by_key(claim);
             let waits = self.next_in_queue(draft);
@@ -188,9 +229,8 @@ impl Scheduler {
     /// a token drawn costs as much again, as it keeps the batch for a step.
     fn add(&mut self, id: SequenceId, draft: &mut Draft) {
         let sequence = &self.sequences[&id];
-        let tokens = sequence.behind().min(draft.budget);
+        let tokens = draft.take(sequence.behind(), sequence.computed);
         let draws = tokens == sequence.behind();
-        draft.budget.0 -= tokens.0;
         self.queue.charge(sequence, tokens.0 + u32::from(draws));
         draft.plan.chunks.push(Chunk {
             sequence: id,

@@ -104,10 +104,14 @@ pub(crate) struct LimitArguments {
     /// Requests that may wait for a place in the batch; more are answered 429.
     #[arg(long, value_name = "N", default_value = "256")]
     pub(crate) queue_max: u32,
-    /// Tokens that one step computes at most; fewer keep running streams smoother while a long
-    /// prompt comes in.
+    /// Tokens that one step computes at most.
     #[arg(long, value_name = "N", default_value = "128")]
     pub(crate) step_tokens_max: NonZeroU32,
+    /// Tokens of prompts that one step computes beside running answers, and one more for each of
+    /// them: fewer keep answers smoother while a long prompt comes in, more have the prompt read
+    /// sooner.
+    #[arg(long, value_name = "N", default_value = "4")]
+    pub(crate) tokens_beside_streams: u32,
     /// Time for running requests to finish once the server was told to stop.
     #[arg(long, value_name = "SECONDS", default_value = "30")]
     pub(crate) drain_timeout_s: u64,

@@ -161,6 +161,7 @@ fn start_engine(
         block_size: DecoderExecutor::block_size(),
         blocks: BlockCount(u32::try_from(kv_blocks)?),
         step_tokens_max: TokenCount(step_tokens_max),
+        tokens_beside_streams: TokenCount(arguments.limits.tokens_beside_streams),
         running_max,
     };
     let build = move || DecoderExecutor::new(decoder);

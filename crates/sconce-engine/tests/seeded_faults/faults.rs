@@ -151,6 +151,27 @@ pub(crate) const FAULTS: &[Fault] = &[
         Expression("self.limits.step_tokens_max", "TokenCount(u32::MAX)"),
     ),
     fault(
+        "prompts take all that streams leave",
+        PLANNING,
+        Expression("Some(u64::from(rows) * POSITIONS_PER_ROW)", "None"),
+    ),
+    fault(
+        "a crowd of prompts gets what one prompt gets",
+        PLANNING,
+        Expression(
+            "prompts.div_ceil(streams).max(1) as u32",
+            "1_u32.max(0 * prompts as u32)",
+        ),
+    ),
+    fault(
+        "a row costs the same wherever it is",
+        PLANNING,
+        Expression(
+            "POSITIONS_PER_ROW + u64::from(start.0)",
+            "POSITIONS_PER_ROW + 0 * u64::from(start.0)",
+        ),
+    ),
+    fault(
         "one sequence too many runs",
         PLANNING,
         Expression(
@@ -162,7 +183,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         "prompts go before streams",
         PLANNING,
         Statements(
-            "self.plan_those_one_behind(&mut draft); self.plan_those_further_behind(&mut draft);",
+            "self.plan_those_one_behind(&mut draft); self.spare_streams(&mut draft); \
+             self.plan_those_further_behind(&mut draft);",
             "self.plan_those_further_behind(&mut draft); self.plan_those_one_behind(&mut draft);",
         ),
     ),

@@ -20,12 +20,21 @@ impl Bench {
 
     /// An engine that runs so many sequences at once.
     pub(crate) fn of_places(running_max: u32, blocks: u32, step_tokens_max: u32) -> Self {
+        Self::beside_streams(TokenCount(u32::MAX), (running_max, blocks, step_tokens_max))
+    }
+
+    /// An engine that computes so many tokens of prompts beside streams.
+    pub(crate) fn beside_streams(
+        tokens_beside_streams: TokenCount,
+        (running_max, blocks, step_tokens_max): (u32, u32, u32),
+    ) -> Self {
         let block_size = BlockSize::new(4).expect("four is a power of two");
         let (watched, notes) = watch(FakeExecutor::new(block_size, VOCABULARY));
         let limits = EngineLimits {
             block_size,
             blocks: BlockCount(blocks),
             step_tokens_max: TokenCount(step_tokens_max),
+            tokens_beside_streams,
             running_max,
         };
         Self {

@@ -33,6 +33,10 @@ pub(crate) const ALL: &[Scenario] = &[
         a_long_prompt,
     ),
     (
+        "a prompt takes no more of a step than the streams are worth",
+        a_prompt_beside_streams,
+    ),
+    (
         "an answer taken back goes on from there and gives its blocks back",
         taken_back,
     ),
@@ -183,6 +187,31 @@ fn a_long_prompt() {
             "one token for the stream, the rest for the prompt"
         );
     }
+    bench.finish();
+}
+
+fn a_prompt_beside_streams() {
+    let mut bench = Bench::beside_streams(TokenCount(3), (8, 200, 64));
+    bench.start(sequence(1, prompt(0, 40), 60));
+    assert_eq!(bench.step().0, [40], "nobody is kept waiting by the first");
+    bench.start(sequence(2, prompt(20, 100), 60));
+    assert_eq!(bench.step().0, [1, 4], "three and one for the stream");
+    bench.start(sequence(3, prompt(30, 100), 60));
+    bench.start(sequence(4, prompt(50, 100), 60));
+    assert_eq!(bench.step().0, [1, 12], "three wait for each stream");
+    while bench.step().0.len() < 4 {}
+    assert_eq!(
+        bench.step().0,
+        [1, 1, 1, 6],
+        "three and one for each stream"
+    );
+    bench.finish();
+    let mut bench = Bench::beside_streams(TokenCount(511), (8, 600, 1024));
+    bench.start(sequence(1, prompt(0, 4), 60));
+    bench.step();
+    bench.start(sequence(2, prompt(20, 1400), 1));
+    assert_eq!(bench.step().0, [1, 512]);
+    assert_eq!(bench.step().0, [1, 342], "a row costs half as much again");
     bench.finish();
 }
 

@@ -456,6 +456,7 @@ fn random_limits(dice: &mut Dice) -> EngineLimits {
         block_size,
         blocks,
         step_tokens_max: TokenCount(dice.between(1, 48)),
+        tokens_beside_streams: TokenCount(dice.below(12)),
         running_max: dice.between(1, 10),
     }
 }

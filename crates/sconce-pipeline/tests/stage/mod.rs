@@ -184,6 +184,7 @@ pub(crate) fn open<E: Executor + Send + 'static>(
         block_size: BlockSize::new(16).unwrap(),
         blocks: BlockCount(1024),
         step_tokens_max: TokenCount(256),
+        tokens_beside_streams: TokenCount(256),
         running_max: sizes.running_max,
     };
     let metrics = pipeline.metrics().of_model("tiny");
