@@ -385,12 +385,21 @@ unsafe fn split_sums<C: Coded, const ROWS: usize>(
                 }
             }
             for row in 0..ROWS {
-                let low = _mm256_madd_epi16(split[row][0], _mm256_set1_epi16(1));
-                let high = _mm256_madd_epi16(split[row][1], _mm256_set1_epi16(16));
-                sums[row][half] = _mm256_add_epi32(low, high);
+                sums[row][half] = joined(split[row]);
             }
         }
         sums
+    }
+}
+
+/// The sums of whole integers from those of their low and their high four bits.
+#[inline(always)]
+pub(super) unsafe fn joined(split: [__m256i; 2]) -> __m256i {
+    // SAFETY: the caller has AVX2.
+    unsafe {
+        let low = _mm256_madd_epi16(split[0], _mm256_set1_epi16(1));
+        let high = _mm256_madd_epi16(split[1], _mm256_set1_epi16(16));
+        _mm256_add_epi32(low, high)
     }
 }
 

@@ -8,7 +8,9 @@ use std::arch::x86_64::*;
 
 use super::GROUP;
 use super::activations::{ActivationGroup, QuantizedRows};
-use super::avx2::{Halves, add, broadcast, halves_of_codes, in_register, scaled, unpack, widen};
+use super::avx2::{
+    Halves, add, broadcast, halves_of_codes, in_register, joined, scaled, unpack, widen,
+};
 use super::coding::{Coded, Coding};
 use super::tile::Tile;
 use crate::isa::prefetch;
@@ -188,9 +190,7 @@ unsafe fn split_sums<const ROWS: usize>(
         for half in 0..2 {
             let split = narrow_sums::<ROWS, 8>(&unpacked[8 * half..8 * half + 8], x, 0);
             for row in 0..ROWS {
-                let low = _mm256_madd_epi16(split[row][0], _mm256_set1_epi16(1));
-                let high = _mm256_madd_epi16(split[row][1], _mm256_set1_epi16(16));
-                sums[row][half] = _mm256_add_epi32(low, high);
+                sums[row][half] = joined(split[row]);
             }
         }
         sums
