@@ -1,4 +1,4 @@
-//! GGUF loading, `ArchSpec`, the decoder; implements the engine's port on candle.
+//! GGUF and safetensors loading, `ArchSpec`, the decoder; implements the engine's port on candle.
 
 mod arch;
 mod claims;
@@ -10,12 +10,14 @@ mod families;
 mod gguf;
 mod linear;
 mod load_error;
+mod safetensors;
 mod sizes;
 #[cfg(test)]
 mod tests;
 #[cfg(any(test, feature = "tiny-checkpoints"))]
 pub mod tiny;
 mod vocabulary;
+mod watched_file;
 
 pub use arch::{
     Activation, ArchSpec, Attention, FeedForward, GateUp, Head, LayerSpec, Mask, Mixer,
@@ -27,6 +29,7 @@ pub use executor::DecoderExecutor;
 pub use families::spec_for;
 pub use gguf::{GgufFile, MappedTensor, Metadata, MetadataValue, TensorInfo, TensorType};
 pub use load_error::{LoadError, LoadFault};
+pub use safetensors::{ElementType, SafetensorsFile, StoredTensor};
 pub use sconce_kernels::Isa;
 pub use sconce_kernels::quantized_matmul::BlockFormat;
 pub use vocabulary::{chat_template_of, vocabulary_of};

@@ -124,6 +124,19 @@ pub enum LoadFault {
         /// Its name, where it is known.
         name: &'static str,
     },
+    /// The JSON at the beginning of a safetensors file is not what it has to be.
+    #[error("has no safetensors header: {0}; the file is another or damaged: fetch it again")]
+    SafetensorsHeader(String),
+    /// Bytes among the tensors that belong to none.
+    #[error(
+        "bytes {start} to {end} belong to no tensor; the file is damaged or hostile: fetch it again"
+    )]
+    Unclaimed {
+        /// The first such byte.
+        start: u64,
+        /// The byte after the last.
+        end: u64,
+    },
     /// Two tensors share bytes.
     #[error(
         "tensors {first} and {second} overlap at byte {at}; the file is damaged or hostile: fetch \

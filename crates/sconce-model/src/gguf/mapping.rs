@@ -26,7 +26,7 @@ impl MappedTensor {
     unsafe_code,
     reason = "the operating system cannot promise that nobody writes the file"
 )]
-pub(super) fn map_range(file: &File, byte_range: &Range<u64>) -> std::io::Result<MappedTensor> {
+pub(crate) fn map_range(file: &File, byte_range: &Range<u64>) -> std::io::Result<MappedTensor> {
     let bytes = usize::try_from(byte_range.end - byte_range.start)
         .map_err(|_| std::io::Error::from(std::io::ErrorKind::FileTooLarge))?;
     let mut options = MmapOptions::new();

@@ -16,21 +16,23 @@ use candle_core::quantized::gguf_file::{Content, Value};
 
 pub use layout::TensorInfo;
 pub use mapping::MappedTensor;
+pub(crate) use mapping::map_range;
 pub use metadata::{Metadata, MetadataValue};
 pub use tensor_type::TensorType;
 pub(crate) use tensor_type::supported_names;
 
 use crate::load_error::{LoadError, LoadFault};
+use crate::watched_file::WatchedFile;
 use header::{TENSORS_MAX, read_header};
 use layout::place_tensors;
-use parts::Part;
+use parts::open_part;
 
 /// An open weights file, or several that are one model, whose headers have been checked against their
 /// lengths.
 #[derive(Debug)]
 pub struct GgufFile {
     /// The file that was named, then its other parts.
-    parts: Vec<Part>,
+    parts: Vec<WatchedFile>,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
     by_name: HashMap<String, usize>,
@@ -40,7 +42,7 @@ impl GgufFile {
     /// Opens and validates `path`, and the other parts of a model whose first part it is. Reads headers
     /// only.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        let (first, metadata, mut tensors) = Part::open(path.as_ref())?;
+        let (first, metadata, mut tensors) = open_part(path.as_ref())?;
         let mut parts = vec![first];
         parts::open_others(&metadata, &mut parts, &mut tensors)?;
         let mut by_name = HashMap::new();
@@ -67,7 +69,7 @@ impl GgufFile {
     /// The length of all parts together.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
-        self.parts.iter().map(Part::file_bytes).sum()
+        self.parts.iter().map(WatchedFile::file_bytes).sum()
     }
 
     /// Its keys and values.
@@ -106,7 +108,7 @@ impl GgufFile {
     /// opened.
     pub fn map_tensor(&self, name: &str) -> Result<MappedTensor, LoadError> {
         let tensor = self.tensor(name)?;
-        self.parts[tensor.part].map(tensor)
+        self.parts[tensor.part].map(&tensor.byte_range)
     }
 }
 

@@ -1,91 +1,39 @@
 //! A model in several files, as llama.cpp's gguf-split writes them: all have tensors, the first has
 //! the model's keys, and their names say which is which.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::layout::TensorInfo;
-use super::mapping::{self, MappedTensor};
 use super::metadata::Metadata;
 use super::{Checked, TENSORS_MAX};
 use crate::load_error::{LoadError, LoadFault};
+use crate::watched_file::WatchedFile;
 
 /// More parts than anybody makes; keeps a damaged number from opening file after file.
 const PARTS_MAX: u32 = 1000;
 
-/// One file of a model.
-#[derive(Debug)]
-pub(super) struct Part {
-    path: PathBuf,
-    handle: File,
-    stamp: Stamp,
-}
-
-/// What a file must still look like for its validated header to mean anything.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    file_bytes: u64,
-    modified: Option<SystemTime>,
-}
-
-impl Stamp {
-    fn of(handle: &File) -> std::io::Result<Self> {
-        let found = handle.metadata()?;
-        Ok(Self {
-            file_bytes: found.len(),
-            modified: found.modified().ok(),
-        })
-    }
-}
-
-impl Part {
-    /// Opens a file and checks its header.
-    pub(super) fn open(path: &Path) -> Result<(Self, Metadata, Vec<TensorInfo>), LoadError> {
-        let open = || {
-            let handle = File::open(path)?;
-            let stamp = Stamp::of(&handle)?;
-            let checked = Checked::read(BufReader::new(&handle), stamp.file_bytes)?;
-            let path = path.to_owned();
-            Ok((
-                Self {
-                    path,
-                    handle,
-                    stamp,
-                },
-                checked,
-            ))
-        };
-        let (part, checked) = open().map_err(|fault: LoadFault| fault.in_file(path))?;
-        let metadata = Metadata {
-            file: path.to_owned(),
-            values: checked.metadata,
-        };
-        Ok((part, metadata, checked.tensors))
-    }
-
-    /// The file's length.
-    pub(super) fn file_bytes(&self) -> u64 {
-        self.stamp.file_bytes
-    }
-
-    /// Maps one of its tensors. Refuses if the file is not as long or as old as when it was opened.
-    pub(super) fn map(&self, tensor: &TensorInfo) -> Result<MappedTensor, LoadError> {
-        let map = || {
-            if Stamp::of(&self.handle)? != self.stamp {
-                return Err(LoadFault::Changed);
-            }
-            Ok(mapping::map_range(&self.handle, &tensor.byte_range)?)
-        };
-        map().map_err(|fault| fault.in_file(&self.path))
-    }
+/// Opens one file of a model and checks its header.
+pub(super) fn open_part(
+    path: &Path,
+) -> Result<(WatchedFile, Metadata, Vec<TensorInfo>), LoadError> {
+    let open = || {
+        let file = WatchedFile::open(path)?;
+        let checked = Checked::read(BufReader::new(file.handle()), file.file_bytes())?;
+        Ok((file, checked))
+    };
+    let (file, checked) = open().map_err(|fault: LoadFault| fault.in_file(path))?;
+    let metadata = Metadata {
+        file: path.to_owned(),
+        values: checked.metadata,
+    };
+    Ok((file, metadata, checked.tensors))
 }
 
 /// Opens the parts behind the first, whose keys are `metadata`, and adds their tensors.
 pub(super) fn open_others(
     metadata: &Metadata,
-    parts: &mut Vec<Part>,
+    parts: &mut Vec<WatchedFile>,
     tensors: &mut Vec<TensorInfo>,
 ) -> Result<(), LoadError> {
     let Some((number, count)) = place(metadata)? else {
@@ -97,7 +45,7 @@ pub(super) fn open_others(
     }
     for number in 1..count {
         let path = sibling(metadata.file(), number, count)?;
-        let (part, keys, others) = Part::open(&path)?;
+        let (part, keys, others) = open_part(&path)?;
         if place(&keys)? != Some((number, count)) {
             let what = format!("it is not part {} of {count}, as its name says", number + 1);
             return Err(LoadFault::Parts(what).in_file(&path));

@@ -8,6 +8,7 @@ mod mapping;
 mod mutated_files;
 mod parts;
 mod references;
+mod safetensors;
 mod scores;
 mod specs;
 mod vocabularies;
