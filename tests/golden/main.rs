@@ -15,5 +15,6 @@
 mod batching;
 mod distribution;
 mod masks;
+mod schemas;
 mod session;
 mod text;

@@ -42,7 +42,7 @@ const HARD: (&str, &str) = (
     r#"{"x-open": true, "tags": ["one", "two words", "drei"], "x-b": false}"#,
 );
 
-fn tokenizer(model: &str) -> Arc<Tokenizer> {
+pub(crate) fn tokenizer(model: &str) -> Arc<Tokenizer> {
     let file = GgufFile::open(model_file(model).unwrap()).unwrap();
     Arc::new(Tokenizer::new(vocabulary_of(&file).unwrap()).unwrap())
 }

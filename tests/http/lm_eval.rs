@@ -10,11 +10,10 @@ use sconce_domain::TokenId;
 use sconce_model::{
     Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, Isa, LogitRows, spec_for, vocabulary_of,
 };
-use sconce_tests::model_file;
+use sconce_tests::{model_file, python_with};
 use sconce_text::{Specials, Tokenizer};
 use serde_json::Value;
 
-use crate::python::python_with;
 use crate::server::Server;
 
 /// The release that the test was written with; the part of it that speaks to servers.

@@ -15,7 +15,6 @@ mod crowd;
 mod lifecycle;
 mod lm_eval;
 mod openai_client;
-mod python;
 mod server;
 mod stream;
 mod structured;

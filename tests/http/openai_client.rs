@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::python::python_with;
+use sconce_tests::python_with;
+
 use crate::server::Server;
 
 /// The release that the test was written with.

@@ -24,7 +24,7 @@ const PROBE_TOKENS: usize = 4;
 const CLIENTS_WORDS: [(&str, &str); 4] = [
     ("Unimplemented keys:", "keywords that cannot be kept:"),
     (
-        " Enable 'coerce_one_of' option to approximate oneOf with anyOf",
+        ". Enable 'coerce_one_of' option to approximate oneOf with anyOf",
         " unless no two of them overlap; use anyOf",
     ),
     (

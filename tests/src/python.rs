@@ -1,11 +1,13 @@
-//! Clients of ours that are Python programs, each in an environment of its own.
+//! Programs in Python that tests run, each in an environment of its own.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A Python with `package`, given as `name==version`, made once in the cache. Says why if there is
-/// none to be had.
-pub(crate) fn python_with(package: &str) -> Result<PathBuf, String> {
+/// A Python with `package`, given as `name==version`, made once in the cache.
+///
+/// # Errors
+/// Why there is none to be had.
+pub fn python_with(package: &str) -> Result<PathBuf, String> {
     let root = sconce::cache_root().ok_or("no cache folder is known")?;
     let folder = root.join(format!("test-venv-{}", package.replace("==", "-")));
     let python = folder.join("bin/python");
