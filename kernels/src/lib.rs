@@ -7,6 +7,7 @@
 //! the number of threads, nor on the processor, and tests compare bits where others need bounds.
 
 pub mod dense_matmul;
+pub mod expert_routing;
 pub mod gated_activation;
 mod isa;
 mod lanes;
@@ -15,7 +16,9 @@ mod pool;
 pub mod quantized_matmul;
 pub mod rms_norm;
 pub mod rope;
+mod row_groups;
 pub mod soft_cap;
 
 pub use isa::Isa;
 pub use pool::{DisjointSlice, Pool};
+pub use row_groups::RowGroups;

@@ -199,15 +199,64 @@ pub enum Mask {
 /// What each token does by itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FeedForward {
-    /// `down(activation(gate(x)) * up(x))`. Source: Shazeer 2020, "GLU Variants", section 2.
-    Gated {
-        /// Width between the matrices.
-        hidden: usize,
-        /// What bends the gate.
-        activation: Activation,
-        /// How the weights of gate and up lie in the checkpoint.
-        gate_up: GateUp,
-    },
+    /// The same for every token (Llama).
+    Gated(Gated),
+    /// By a few of many experts (Qwen3-MoE).
+    Experts(Experts),
+}
+
+/// `down(activation(gate(x)) * up(x))`. Source: Shazeer 2020, "GLU Variants", section 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gated {
+    /// Width between the matrices.
+    pub hidden: usize,
+    /// What bends the gate.
+    pub activation: Activation,
+    /// How the weights of gate and up lie in the checkpoint.
+    pub gate_up: GateUp,
+}
+
+/// Many gated parts, of which a router chooses a few for each token and weighs their results. Source:
+/// Shazeer et al. 2017, "Outrageously Large Neural Networks", section 2.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Experts {
+    /// Experts there are.
+    pub count: usize,
+    /// Experts a token goes to; at most all.
+    pub chosen: usize,
+    /// What each of them is.
+    pub each: Gated,
+    /// Between whom the router's weight of one is shared.
+    pub shares: Shares,
+    /// What every token goes through besides.
+    pub shared: Option<SharedExpert>,
+}
+
+/// Between whom a router's weight of one is shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shares {
+    /// The chosen experts (Qwen3-MoE, Mixtral).
+    OfChosen,
+    /// All experts, so that the chosen ones' weights sum to less (Qwen2-MoE, OLMoE).
+    OfAll,
+}
+
+/// A gated part beside the experts that every token goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedExpert {
+    /// What it is.
+    pub gated: Gated,
+    /// What its result is multiplied with.
+    pub weight: SharedWeight,
+}
+
+/// What a shared expert's result is multiplied with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SharedWeight {
+    /// Nothing (Granite-MoE).
+    One,
+    /// The logistic function of a product with the token's state (Qwen2-MoE).
+    Gate,
 }
 
 /// How the weights of gate and up lie in the checkpoint.

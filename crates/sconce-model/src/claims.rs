@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use crate::arch::{
-    ArchSpec, Attention, FeedForward, GateUp, Head, LayerSpec, Mixer, NormPlacement, Positions,
-    Projections, QueryKeyNorm, RopeStretch,
+    ArchSpec, Attention, Experts, FeedForward, GateUp, Gated, Head, LayerSpec, Mixer,
+    NormPlacement, Positions, Projections, QueryKeyNorm, RopeStretch, SharedWeight,
 };
 use crate::gguf::GgufFile;
 use crate::load_error::{LoadError, LoadFault};
@@ -64,6 +64,22 @@ pub enum LayerPart {
     Up,
     /// `[hidden, feed_forward]`.
     Down,
+    /// What chooses experts: `[experts, hidden]`.
+    Router,
+    /// `[experts, feed_forward, hidden]`.
+    ExpertGates,
+    /// `[experts, feed_forward, hidden]`.
+    ExpertUps,
+    /// `[experts, hidden, feed_forward]`.
+    ExpertDowns,
+    /// What weighs the shared expert: `[hidden]`.
+    SharedRouter,
+    /// The shared expert's: `[feed_forward, hidden]`.
+    SharedGate,
+    /// The shared expert's: `[feed_forward, hidden]`.
+    SharedUp,
+    /// The shared expert's: `[hidden, feed_forward]`.
+    SharedDown,
     /// The norm after the feed-forward part: `[hidden]`.
     FeedForwardPostNorm,
 }
@@ -103,6 +119,14 @@ impl LayerPart {
             Self::Gate => "ffn_gate.weight",
             Self::Up => "ffn_up.weight",
             Self::Down => "ffn_down.weight",
+            Self::Router => "ffn_gate_inp.weight",
+            Self::ExpertGates => "ffn_gate_exps.weight",
+            Self::ExpertUps => "ffn_up_exps.weight",
+            Self::ExpertDowns => "ffn_down_exps.weight",
+            Self::SharedRouter => "ffn_gate_inp_shexp.weight",
+            Self::SharedGate => "ffn_gate_shexp.weight",
+            Self::SharedUp => "ffn_up_shexp.weight",
+            Self::SharedDown => "ffn_down_shexp.weight",
             Self::FeedForwardPostNorm => "post_ffw_norm.weight",
         }
     }
@@ -176,19 +200,45 @@ fn layer_parts(layer: &LayerSpec, hidden: usize) -> Vec<(LayerPart, Vec<usize>)>
     match &layer.mixer {
         Mixer::Attention(attention) => parts.extend(attention_parts(attention, hidden)),
     }
-    let FeedForward::Gated {
-        hidden: inner,
-        gate_up,
-        ..
-    } = layer.feed_forward;
-    match gate_up {
-        GateUp::Split => parts.extend([
+    match &layer.feed_forward {
+        FeedForward::Gated(gated) => parts.extend(gated_parts(gated, hidden)),
+        FeedForward::Experts(experts) => parts.extend(expert_parts(experts, hidden)),
+    }
+    parts
+}
+
+fn gated_parts(gated: &Gated, hidden: usize) -> Vec<(LayerPart, Vec<usize>)> {
+    let inner = gated.hidden;
+    let mut parts = match gated.gate_up {
+        GateUp::Split => vec![
             (LayerPart::Gate, vec![inner, hidden]),
             (LayerPart::Up, vec![inner, hidden]),
-        ]),
-        GateUp::Fused => parts.push((LayerPart::Up, vec![2 * inner, hidden])),
-    }
+        ],
+        GateUp::Fused => vec![(LayerPart::Up, vec![2 * inner, hidden])],
+    };
     parts.push((LayerPart::Down, vec![hidden, inner]));
+    parts
+}
+
+fn expert_parts(experts: &Experts, hidden: usize) -> Vec<(LayerPart, Vec<usize>)> {
+    let (count, inner) = (experts.count, experts.each.hidden);
+    let mut parts = vec![
+        (LayerPart::Router, vec![count, hidden]),
+        (LayerPart::ExpertGates, vec![count, inner, hidden]),
+        (LayerPart::ExpertUps, vec![count, inner, hidden]),
+        (LayerPart::ExpertDowns, vec![count, hidden, inner]),
+    ];
+    if let Some(shared) = experts.shared {
+        let inner = shared.gated.hidden;
+        parts.extend([
+            (LayerPart::SharedGate, vec![inner, hidden]),
+            (LayerPart::SharedUp, vec![inner, hidden]),
+            (LayerPart::SharedDown, vec![hidden, inner]),
+        ]);
+        if shared.weight == SharedWeight::Gate {
+            parts.push((LayerPart::SharedRouter, vec![hidden]));
+        }
+    }
     parts
 }
 

@@ -6,22 +6,26 @@ use crate::gguf::{Metadata, MetadataValue};
 use crate::load_error::{LoadError, LoadFault};
 
 /// Whole numbers, and what each is when it asks for nothing.
-const INTEGERS: [(&str, u32); 6] = [
+const INTEGERS: [(&str, u32); 9] = [
     ("attention.sliding_window", 0),
     ("attention.shared_kv_layers", 0),
     ("attention.temperature_length", 0),
     ("expert_count", 0),
+    ("expert_gating_func", GATING_BY_SOFTMAX),
+    ("expert_group_count", 0),
+    ("expert_shared_feed_forward_length", 0),
     ("leading_dense_block_count", 0),
     ("nextn_predict_layers", 0),
 ];
 /// Other numbers, likewise.
-const NUMBERS: [(&str, f32); 15] = [
+const NUMBERS: [(&str, f32); 16] = [
     ("attention.clamp_kqv", 0.0),
     ("attention.max_alibi_bias", 0.0),
     ("attention.scale", 0.0),
     ("attention.temperature_scale", 0.0),
     ("attn_logit_softcapping", 0.0),
     ("embedding_scale", 1.0),
+    ("expert_weights_scale", 1.0),
     ("final_logit_softcapping", 0.0),
     ("logit_scale", 1.0),
     ("residual_scale", 1.0),
@@ -34,6 +38,9 @@ const NUMBERS: [(&str, f32); 15] = [
 ];
 /// Switches, likewise.
 const SWITCHES: [(&str, bool); 2] = [("attention.causal", true), ("use_parallel_residual", false)];
+/// How GGUF numbers the ways of making weights of a router's logits.
+const GATING_BY_SOFTMAX: u32 = 1;
+const EXPERT_WEIGHTS_NORM: &str = "expert_weights_norm";
 const WINDOW_PATTERN: &str = "attention.sliding_window_pattern";
 const ROPE_FINETUNED: &str = "rope.scaling.finetuned";
 
@@ -45,6 +52,7 @@ pub(crate) struct Demands {
     numbers: Vec<(&'static str, f32, bool)>,
     window_layers: Option<WindowLayers>,
     rope_finetuned: Option<bool>,
+    expert_weights_norm: Option<bool>,
 }
 
 /// Which layers have a window.
@@ -91,6 +99,7 @@ impl Demands {
             numbers,
             window_layers: metadata.find(&key(WINDOW_PATTERN))?,
             rope_finetuned: metadata.find(&key(ROPE_FINETUNED))?,
+            expert_weights_norm: metadata.find(&key(EXPERT_WEIGHTS_NORM))?,
         })
     }
 
@@ -122,7 +131,12 @@ impl Demands {
         self.rope_finetuned
     }
 
-    fn key(&self, name: &str) -> String {
+    /// Whether the weights of a token's experts sum to one, if the checkpoint says so.
+    pub(crate) fn expert_weights_norm(&self) -> Option<bool> {
+        self.expert_weights_norm
+    }
+
+    pub(crate) fn key(&self, name: &str) -> String {
         format!("{}.{name}", self.family)
     }
 

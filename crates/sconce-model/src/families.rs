@@ -6,8 +6,9 @@
 //! the checkpoint's demands is refused, unless it asks for nothing.
 
 use crate::arch::{
-    Activation, ArchSpec, Attention, FeedForward, GateUp, Head, LayerSpec, Mask, Mixer,
-    NormPlacement, Positions, Projections, QueryKeyNorm, Rope, RopePairing, RopeStretch, Yarn,
+    Activation, ArchSpec, Attention, Experts, FeedForward, GateUp, Gated, Head, LayerSpec, Mask,
+    Mixer, NormPlacement, Positions, Projections, QueryKeyNorm, Rope, RopePairing, RopeStretch,
+    SharedExpert, SharedWeight, Shares, Yarn,
 };
 use crate::claims::{LayerPart, TensorRole, check_claims};
 use crate::demands::{Demands, WindowLayers};
@@ -19,16 +20,20 @@ use crate::sizes::{Sizes, vocabulary_rows};
 type Has<'f> = &'f dyn Fn(TensorRole) -> bool;
 type Describe = fn(&mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault>;
 
-const FAMILIES: [(&str, Describe); 10] = [
+const FAMILIES: [(&str, Describe); 14] = [
     ("gemma", gemma),
     ("gemma2", gemma2),
     ("gemma3", gemma3),
     ("granite", granite),
+    ("granitemoe", granite_moe),
     ("llama", llama),
     ("olmo2", olmo2),
+    ("olmoe", olmoe),
     ("phi3", phi3),
     ("qwen2", qwen2),
+    ("qwen2moe", qwen2_moe),
     ("qwen3", qwen3),
+    ("qwen3moe", qwen3_moe),
     ("smollm3", smollm3),
 ];
 
@@ -81,7 +86,7 @@ fn find(family: &str) -> Result<Describe, LoadFault> {
         })
 }
 
-/// Llama and Mistral. GGUF permutes the query and key rows so that neighbours rotate. Files of this
+/// Llama, Mistral and, with experts, Mixtral. GGUF permutes the query and key rows so that neighbours rotate. Files of this
 /// name may have biases (InternLM) and per-frequency factors (Llama 3.1); no metadata key says so. A
 /// window, where one is stated (Mistral 7B v0.1), is that of every layer.
 fn llama(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
@@ -90,7 +95,11 @@ fn llama(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
         attention.projections = Projections::SplitBiased;
     }
     attention.mask = checkpoint.mask(None)?;
-    Ok(checkpoint.stack(&attention))
+    let mut spec = checkpoint.stack(&attention);
+    if checkpoint.sizes.experts.is_some() {
+        checkpoint.put_experts(&mut spec, Shares::OfChosen, None)?;
+    }
+    Ok(spec)
 }
 
 /// The plain decoder with biases on query, key and value.
@@ -105,6 +114,21 @@ fn qwen3(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
     let mut attention = checkpoint.attention(RopePairing::Halves)?;
     attention.query_key_norm = QueryKeyNorm::EachHead;
     Ok(checkpoint.stack(&attention))
+}
+
+/// Qwen 2 with experts, and one more that all tokens go through as much as its gate says.
+fn qwen2_moe(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
+    let mut spec = qwen2(checkpoint)?;
+    let shared = checkpoint.shared_expert(SharedWeight::Gate);
+    checkpoint.put_experts(&mut spec, Shares::OfAll, shared)?;
+    Ok(spec)
+}
+
+/// Qwen 3 with experts.
+fn qwen3_moe(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
+    let mut spec = qwen3(checkpoint)?;
+    checkpoint.put_experts(&mut spec, Shares::OfChosen, None)?;
+    Ok(spec)
 }
 
 /// Llama with four scales. Logits are divided by theirs. A rope that was not trained is none at all.
@@ -126,6 +150,14 @@ fn granite(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
     Ok(spec)
 }
 
+/// Granite with experts, perhaps beside one that all tokens go through.
+fn granite_moe(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
+    let mut spec = granite(checkpoint)?;
+    let shared = checkpoint.shared_expert(SharedWeight::One);
+    checkpoint.put_experts(&mut spec, Shares::OfChosen, shared)?;
+    Ok(spec)
+}
+
 /// Branches are normalised after they are computed, queries and keys over all heads. OLMo 3 goes by
 /// the same name: three of four layers have a window, and those are not stretched.
 fn olmo2(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
@@ -139,6 +171,15 @@ fn olmo2(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
     for layer in &mut spec.layers {
         layer.norms = NormPlacement::After;
     }
+    Ok(spec)
+}
+
+/// The plain decoder with experts, and with queries and keys normalised over all heads.
+fn olmoe(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
+    let mut attention = checkpoint.attention(RopePairing::Halves)?;
+    attention.query_key_norm = QueryKeyNorm::AllHeads;
+    let mut spec = checkpoint.stack(&attention);
+    checkpoint.put_experts(&mut spec, Shares::OfAll, None)?;
     Ok(spec)
 }
 
@@ -202,8 +243,9 @@ fn phi3(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
     attention.mask = checkpoint.mask(None)?;
     let mut spec = checkpoint.stack(&attention);
     for layer in &mut spec.layers {
-        let FeedForward::Gated { gate_up, .. } = &mut layer.feed_forward;
-        *gate_up = GateUp::Fused;
+        if let FeedForward::Gated(gated) = &mut layer.feed_forward {
+            gated.gate_up = GateUp::Fused;
+        }
     }
     Ok(spec)
 }
@@ -217,6 +259,15 @@ fn smollm3(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
         attention.positions = Positions::Absent;
     }
     Ok(spec)
+}
+
+/// A gated part as most families have it.
+fn gated(hidden: usize) -> Gated {
+    Gated {
+        hidden,
+        activation: Activation::Silu,
+        gate_up: GateUp::Split,
+    }
 }
 
 impl Checkpoint<'_> {
@@ -317,17 +368,52 @@ impl Checkpoint<'_> {
         }
     }
 
+    /// Puts experts into every layer. The checkpoint may say itself how their weights are shared.
+    fn put_experts(
+        &mut self,
+        spec: &mut ArchSpec,
+        shares: Shares,
+        shared: Option<SharedExpert>,
+    ) -> Result<(), LoadFault> {
+        let Some(sizes) = self.sizes.experts else {
+            return Err(LoadFault::KeyMissing {
+                key: self.demands.key("expert_count"),
+                wanted: "the number of experts",
+            });
+        };
+        self.demands.take("expert_count");
+        let shares = match self.demands.expert_weights_norm() {
+            None => shares,
+            Some(true) => Shares::OfChosen,
+            Some(false) => Shares::OfAll,
+        };
+        for layer in &mut spec.layers {
+            layer.feed_forward = FeedForward::Experts(Experts {
+                count: sizes.count,
+                chosen: sizes.chosen,
+                each: gated(sizes.feed_forward),
+                shares,
+                shared,
+            });
+        }
+        Ok(())
+    }
+
+    /// The expert that all tokens go through, if there is one.
+    fn shared_expert(&mut self, weight: SharedWeight) -> Option<SharedExpert> {
+        self.demands.take("expert_shared_feed_forward_length");
+        let hidden = self.sizes.experts?.shared_feed_forward?;
+        let gated = gated(hidden);
+        Some(SharedExpert { gated, weight })
+    }
+
     /// The same layer all the way up: normalised before each branch, then a gated feed-forward part.
     fn stack(&self, attention: &Attention) -> ArchSpec {
         let layer = LayerSpec {
             norms: NormPlacement::Before,
             residual_scale: 1.0,
             mixer: Mixer::Attention(attention.clone()),
-            feed_forward: FeedForward::Gated {
-                hidden: self.sizes.feed_forward,
-                activation: Activation::Silu,
-                gate_up: GateUp::Split,
-            },
+            feed_forward: FeedForward::Gated(gated(self.sizes.feed_forward)),
         };
         ArchSpec {
             hidden: self.sizes.hidden,
@@ -351,8 +437,9 @@ impl Checkpoint<'_> {
         let mut spec = self.stack(attention);
         spec.embedding_scale = (self.sizes.hidden as f32).sqrt();
         for layer in &mut spec.layers {
-            let FeedForward::Gated { activation, .. } = &mut layer.feed_forward;
-            *activation = Activation::Gelu;
+            if let FeedForward::Gated(gated) = &mut layer.feed_forward {
+                gated.activation = Activation::Gelu;
+            }
         }
         spec
     }

@@ -6,6 +6,7 @@ mod cpu;
 mod decoder;
 mod demands;
 mod executor;
+mod expert_linear;
 mod families;
 mod gguf;
 mod linear;
@@ -20,8 +21,9 @@ mod vocabulary;
 mod watched_file;
 
 pub use arch::{
-    Activation, ArchSpec, Attention, FeedForward, GateUp, Head, LayerSpec, Mask, Mixer,
-    NormPlacement, Positions, Projections, QueryKeyNorm, Rope, RopePairing, RopeStretch, Yarn,
+    Activation, ArchSpec, Attention, Experts, FeedForward, GateUp, Gated, Head, LayerSpec, Mask,
+    Mixer, NormPlacement, Positions, Projections, QueryKeyNorm, Rope, RopePairing, RopeStretch,
+    SharedExpert, SharedWeight, Shares, Yarn,
 };
 pub use claims::{Claim, LayerPart, TensorRole};
 pub use decoder::{Batch, BatchChunk, Decoder, DecoderSettings, LogitRows, MemoryUse};

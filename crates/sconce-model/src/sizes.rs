@@ -14,6 +14,8 @@ const WIDTH_MAX: u32 = 1 << 20;
 const ORIGINAL_CONTEXT: &str = "rope.scaling.original_context_length";
 /// The most heads that are believed.
 const HEADS_MAX: u32 = 4096;
+/// The most experts that are believed.
+const EXPERTS_MAX: u32 = 4096;
 
 /// The sizes of a decoder. Every relation between them that a decoder relies on holds.
 #[derive(Debug, Clone, Copy)]
@@ -26,12 +28,25 @@ pub(crate) struct Sizes {
     pub(crate) kv_heads: usize,
     pub(crate) head_dim: usize,
     pub(crate) feed_forward: usize,
+    /// Of a model with experts.
+    pub(crate) experts: Option<ExpertSizes>,
     pub(crate) norm_epsilon: f32,
     pub(crate) rope_base: f32,
     pub(crate) rotated_dims: usize,
     pub(crate) rope_stretch: RopeStretch,
     /// The context the model first learned, where it was stretched.
     pub(crate) original_context: Option<TokenCount>,
+}
+
+/// The sizes of a layer of experts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExpertSizes {
+    pub(crate) count: usize,
+    /// At most all.
+    pub(crate) chosen: usize,
+    pub(crate) feed_forward: usize,
+    /// Of the expert that all tokens go through, where there is one.
+    pub(crate) shared_feed_forward: Option<usize>,
 }
 
 impl Sizes {
@@ -45,6 +60,7 @@ impl Sizes {
         let hidden = keys.size("embedding_length", WIDTH_MAX)?;
         let query_heads = keys.size("attention.head_count", HEADS_MAX)?;
         let head_dim = keys.head_dim(hidden, query_heads)?;
+        let feed_forward = keys.size("feed_forward_length", WIDTH_MAX)?;
         Ok(Self {
             hidden,
             vocabulary,
@@ -53,7 +69,8 @@ impl Sizes {
             query_heads,
             kv_heads: keys.kv_heads(query_heads)?,
             head_dim,
-            feed_forward: keys.size("feed_forward_length", WIDTH_MAX)?,
+            feed_forward,
+            experts: keys.experts(feed_forward)?,
             norm_epsilon: keys.positive("attention.layer_norm_rms_epsilon", None)?,
             rope_base: keys.positive("rope.freq_base", Some(10_000.0))?,
             rotated_dims: keys.rotated_dims(head_dim)?,
@@ -177,6 +194,26 @@ impl<'m> FamilyKeys<'m> {
             format!("a divisor of head_count {query_heads}"),
             kv_heads,
         ))
+    }
+
+    /// Experts that state no width have that of a dense layer.
+    fn experts(&self, feed_forward: usize) -> Result<Option<ExpertSizes>, LoadError> {
+        let name = "expert_count";
+        let Some(count) = self.find::<u32>(name)?.filter(|it| *it > 0) else {
+            return Ok(None);
+        };
+        let count = self.within(name, count, EXPERTS_MAX)?;
+        let width = self.find_size("expert_feed_forward_length", WIDTH_MAX)?;
+        let shared = self.find::<u32>("expert_shared_feed_forward_length")?;
+        let shared = shared.filter(|it| *it > 0);
+        let shared =
+            shared.map(|it| self.within("expert_shared_feed_forward_length", it, WIDTH_MAX));
+        Ok(Some(ExpertSizes {
+            count: count as usize,
+            chosen: self.size("expert_used_count", count)?,
+            feed_forward: width.unwrap_or(feed_forward),
+            shared_feed_forward: shared.transpose()?.map(|it| it as usize),
+        }))
     }
 
     fn rotated_dims(&self, head_dim: usize) -> Result<usize, LoadError> {

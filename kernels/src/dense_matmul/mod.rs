@@ -4,9 +4,11 @@
 //! precision as they are read; each output is one chain of fused multiply-adds in the order of `k`, so
 //! results do not depend on the number of rows, nor on the width.
 
+mod grouped;
 pub mod reference;
 mod stored;
 
+pub use grouped::{PlacedForGroups, grouped_matmul};
 pub use stored::Precision;
 
 use crate::isa::for_each_isa;
@@ -156,24 +158,34 @@ pub fn matmul(
             let part = unsafe { out.part(offset, columns) };
             part.copy_from_slice(&lanes[..columns]);
         };
-        match &weights.tiles {
-            Tiles::Single(tiles) => for_each_isa!(isa, multiply_tile(
-                x: &[f32] = x,
-                tile: &[f32] = weights.tile(tiles, tile),
-                write: &dyn Fn(usize, &Lanes) = &write,
-            )),
-            Tiles::Half(tiles) => for_each_isa!(isa, multiply_tile(
-                x: &[f32] = x,
-                tile: &[Half] = weights.tile(tiles, tile),
-                write: &dyn Fn(usize, &Lanes) = &write,
-            )),
-            Tiles::Brain(tiles) => for_each_isa!(isa, multiply_tile(
-                x: &[f32] = x,
-                tile: &[Brain] = weights.tile(tiles, tile),
-                write: &dyn Fn(usize, &Lanes) = &write,
-            )),
-        }
+        multiply(isa, x, (weights, tile), &write);
     });
+}
+
+/// Multiplies the rows of `x` by one tile of `weights`.
+fn multiply(
+    isa: Isa,
+    x: &[f32],
+    (weights, tile): (&DenseMatrix, usize),
+    write: &dyn Fn(usize, &Lanes),
+) {
+    match &weights.tiles {
+        Tiles::Single(tiles) => for_each_isa!(isa, multiply_tile(
+            x: &[f32] = x,
+            tile: &[f32] = weights.tile(tiles, tile),
+            write: &dyn Fn(usize, &Lanes) = write,
+        )),
+        Tiles::Half(tiles) => for_each_isa!(isa, multiply_tile(
+            x: &[f32] = x,
+            tile: &[Half] = weights.tile(tiles, tile),
+            write: &dyn Fn(usize, &Lanes) = write,
+        )),
+        Tiles::Brain(tiles) => for_each_isa!(isa, multiply_tile(
+            x: &[f32] = x,
+            tile: &[Brain] = weights.tile(tiles, tile),
+            write: &dyn Fn(usize, &Lanes) = write,
+        )),
+    }
 }
 
 #[inline(always)]

@@ -21,6 +21,7 @@ mod avx2;
 mod avx512;
 mod blocks;
 mod coding;
+mod grouped;
 mod packed;
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -33,6 +34,7 @@ mod unpacked_avx2;
 
 pub use activations::QuantizedRows;
 pub use blocks::{BlockFormat, GROUP, Group, Scale};
+pub use grouped::{PlacedForGroups, grouped_matmul};
 pub use packed::{PackError, PackedMatrix};
 
 use crate::{DisjointSlice, Isa, Pool};

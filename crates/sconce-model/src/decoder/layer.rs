@@ -1,13 +1,12 @@
-//! One layer: attention and a gated feed-forward part, each added to the residual stream.
+//! One layer: attention and a feed-forward part, each added to the residual stream.
 
-use sconce_kernels::gated_activation::{gelu_gate, silu_gate};
 use sconce_kernels::paged_attention::{BLOCK_TOKENS, KvCache, Queries, attend};
 use sconce_kernels::rms_norm::{rms_norm, rms_norm_in_place};
 use sconce_kernels::rope::Pairing;
 
 use super::batch::Batch;
+use super::feed_forward::{FeedForwardBlock, FeedForwardScratch};
 use super::rotation::Rotation;
-use crate::arch::Activation;
 use crate::cpu::Cpu;
 use crate::linear::Linear;
 
@@ -46,22 +45,13 @@ pub(crate) struct AttentionBlock {
     pub(crate) window: usize,
 }
 
-/// `down(activation(gate(x)) * up(x))`.
-#[derive(Debug)]
-pub(crate) struct FeedForwardBlock {
-    pub(crate) gate_up: Linear,
-    pub(crate) activation: Activation,
-    pub(crate) down: Linear,
-}
-
 /// Buffers of a step, kept between steps. Each has one width, so that none is cleared again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pub(crate) normed: Vec<f32>,
     projected: Vec<f32>,
     mixed: Vec<f32>,
-    gate_up: Vec<f32>,
-    gated: Vec<f32>,
+    feed_forward: FeedForwardScratch,
     branch: Vec<f32>,
 }
 
@@ -75,7 +65,7 @@ pub(crate) struct Context<'a> {
 impl Layer {
     pub(crate) fn weight_bytes(&self) -> usize {
         let attention = self.attention.query_key_value.bytes() + self.attention.output.bytes();
-        attention + self.feed_forward.gate_up.bytes() + self.feed_forward.down.bytes()
+        attention + self.feed_forward.weight_bytes()
     }
 
     /// Adds both branches to `state`, of shape `[rows, hidden]`.
@@ -91,7 +81,13 @@ impl Layer {
             .forward(cpu, context, self.norm_epsilon, (cache, scratch));
         self.end_branch(cpu, state, &self.attention_norms, scratch);
         self.begin_branch(cpu, state, &self.feed_forward_norms, scratch);
-        self.feed_forward.forward(cpu, scratch);
+        let Scratch {
+            normed,
+            feed_forward,
+            branch,
+            ..
+        } = scratch;
+        self.feed_forward.forward(cpu, normed, feed_forward, branch);
         self.end_branch(cpu, state, &self.feed_forward_norms, scratch);
     }
 
@@ -188,28 +184,5 @@ impl AttentionBlock {
                 cache.write(cpu.isa, (block, position % BLOCK_TOKENS), key, value);
             }
         }
-    }
-}
-
-impl FeedForwardBlock {
-    fn forward(&self, cpu: &mut Cpu, scratch: &mut Scratch) {
-        let inner = self.gate_up.width() / 2;
-        let hidden = self.down.width();
-        self.gate_up
-            .apply(cpu, &scratch.normed, hidden, &mut scratch.gate_up);
-        scratch.gated.resize(scratch.gate_up.len() / 2, 0.0);
-        let gate = match self.activation {
-            Activation::Silu => silu_gate,
-            Activation::Gelu => gelu_gate,
-        };
-        gate(
-            cpu.isa,
-            &mut cpu.pool,
-            &scratch.gate_up,
-            inner,
-            &mut scratch.gated,
-        );
-        self.down
-            .apply(cpu, &scratch.gated, inner, &mut scratch.branch);
     }
 }

@@ -5,11 +5,12 @@ use sconce_kernels::paged_attention::KvCache;
 use sconce_kernels::quantized_matmul::PackedMatrix;
 use sconce_kernels::rope::Pairing;
 
-use super::layer::{AttentionBlock, BranchNorms, FeedForwardBlock, Layer, Scratch};
+use super::feed_forward::{FeedForwardBlock, GatedBlock};
+use super::layer::{AttentionBlock, BranchNorms, Layer, Scratch};
 use super::rotation::Rotation;
 use super::{Decoder, DecoderSettings};
 use crate::arch::{
-    ArchSpec, Attention, FeedForward, GateUp, Head, LayerSpec, Mask, Mixer, NormPlacement,
+    ArchSpec, Attention, FeedForward, GateUp, Gated, Head, LayerSpec, Mask, Mixer, NormPlacement,
     Positions, Projections, QueryKeyNorm, Rope, RopePairing, RopeStretch,
 };
 use crate::claims::{LayerPart, TensorRole};
@@ -81,8 +82,8 @@ impl Decoder {
     }
 }
 
-struct Loader<'a> {
-    file: &'a GgufFile,
+pub(super) struct Loader<'a> {
+    pub(super) file: &'a GgufFile,
     cpu: Cpu,
     /// The most positions that any sequence can have.
     positions_max: usize,
@@ -193,20 +194,35 @@ impl Loader<'_> {
         index: usize,
         spec: &FeedForward,
     ) -> Result<FeedForwardBlock, LoadError> {
-        let role = |part| TensorRole::Layer(index, part);
-        let FeedForward::Gated {
-            activation,
-            gate_up,
-            ..
-        } = *spec;
-        let gate_up = match gate_up {
-            GateUp::Split => self.matrices(&[role(LayerPart::Gate), role(LayerPart::Up)])?,
-            GateUp::Fused => self.matrices(&[role(LayerPart::Up)])?,
-        };
-        Ok(FeedForwardBlock {
-            gate_up: Linear::new(gate_up, None),
-            activation,
-            down: Linear::new(self.matrices(&[role(LayerPart::Down)])?, None),
+        match spec {
+            FeedForward::Gated(gated) => {
+                let ups = match gated.gate_up {
+                    GateUp::Split => vec![LayerPart::Gate, LayerPart::Up],
+                    GateUp::Fused => vec![LayerPart::Up],
+                };
+                let gated = self.gated(index, gated, (&ups, LayerPart::Down))?;
+                Ok(FeedForwardBlock::Gated(gated))
+            }
+            FeedForward::Experts(experts) => {
+                let experts = self.experts(index, experts)?;
+                Ok(FeedForwardBlock::Experts(experts))
+            }
+        }
+    }
+
+    /// A gated part: what makes gates and ups, and what comes down.
+    pub(super) fn gated(
+        &mut self,
+        index: usize,
+        spec: &Gated,
+        (ups, down): (&[LayerPart], LayerPart),
+    ) -> Result<GatedBlock, LoadError> {
+        let role = |part: &LayerPart| TensorRole::Layer(index, *part);
+        let ups: Vec<_> = ups.iter().map(role).collect();
+        Ok(GatedBlock {
+            gate_up: Linear::new(self.matrices(&ups)?, None),
+            activation: spec.activation,
+            down: Linear::new(self.matrices(&[role(&down)])?, None),
         })
     }
 
@@ -241,35 +257,35 @@ impl Loader<'_> {
         roles.iter().map(|&role| self.matrix(role)).collect()
     }
 
-    fn matrix(&mut self, role: TensorRole) -> Result<Matrix, LoadError> {
+    pub(super) fn matrix(&mut self, role: TensorRole) -> Result<Matrix, LoadError> {
         let name = role.name();
         let info = self.file.tensor(&name)?;
-        let shape = [info.shape[0], info.shape[1]];
-        let format = match info.kind {
-            TensorType::F32 => return self.dense(&name, shape, Precision::Single),
-            TensorType::F16 => return self.dense(&name, shape, Precision::Half),
-            TensorType::Bf16 => return self.dense(&name, shape, Precision::Brain),
-            TensorType::Blocks(format) => format,
-        };
         let mapped = self.file.map_tensor(&name)?;
-        let packed = PackedMatrix::pack(&mut self.cpu.pool, format, shape, mapped.bytes());
-        packed.map(Matrix::Quantized).map_err(|error| {
-            let fault = LoadFault::Tensor {
-                tensor: name,
-                what: error.to_string(),
-            };
-            fault.in_file(self.file.path())
-        })
+        let shape = [info.shape[0], info.shape[1]];
+        self.pack((&name, info.kind), shape, mapped.bytes())
     }
 
-    fn dense(
+    /// Packs a matrix that is stored in `bytes`: a tensor's, or a part of them.
+    pub(super) fn pack(
         &mut self,
-        name: &str,
+        (name, kind): (&str, TensorType),
         shape: [usize; 2],
-        precision: Precision,
+        bytes: &[u8],
     ) -> Result<Matrix, LoadError> {
-        let mapped = self.file.map_tensor(name)?;
-        let packed = DenseMatrix::pack(&mut self.cpu.pool, precision, shape, mapped.bytes());
+        let pool = &mut self.cpu.pool;
+        let precision = match kind {
+            TensorType::F32 => Precision::Single,
+            TensorType::F16 => Precision::Half,
+            TensorType::Bf16 => Precision::Brain,
+            TensorType::Blocks(format) => {
+                let packed = PackedMatrix::pack(pool, format, shape, bytes);
+                return packed.map(Matrix::Quantized).map_err(|error| {
+                    let (tensor, what) = (name.to_owned(), error.to_string());
+                    LoadFault::Tensor { tensor, what }.in_file(self.file.path())
+                });
+            }
+        };
+        let packed = DenseMatrix::pack(pool, precision, shape, bytes);
         Ok(Matrix::Dense(packed))
     }
 

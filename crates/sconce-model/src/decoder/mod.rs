@@ -4,8 +4,10 @@
 //! and no loop over sequences outside attention.
 
 mod batch;
+mod feed_forward;
 mod layer;
 mod load;
+mod load_experts;
 mod rotation;
 
 use sconce_kernels::Isa;

@@ -20,8 +20,21 @@ use tempfile::NamedTempFile;
 
 use crate::LoadError;
 
-const FAMILIES: [&str; 10] = [
-    "gemma", "gemma2", "gemma3", "granite", "llama", "olmo2", "phi3", "qwen2", "qwen3", "smollm3",
+const FAMILIES: [&str; 14] = [
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "granite",
+    "granitemoe",
+    "llama",
+    "olmo2",
+    "olmoe",
+    "phi3",
+    "qwen2",
+    "qwen2moe",
+    "qwen3",
+    "qwen3moe",
+    "smollm3",
 ];
 
 /// A file of these bytes, deleted when dropped.

@@ -12,9 +12,9 @@ use sconce_domain::{TokenCount, TokenId};
 use super::file_of;
 use crate::tiny::TinyCheckpoint;
 use crate::{
-    ArchSpec, Attention, Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, Head, Isa,
-    LogitRows, Mask, Mixer, NormPlacement, Positions, QueryKeyNorm, Rope, RopeStretch, TensorType,
-    spec_for,
+    ArchSpec, Attention, Batch, BatchChunk, Decoder, DecoderSettings, Experts, FeedForward,
+    GgufFile, Head, Isa, LogitRows, Mask, Mixer, NormPlacement, Positions, QueryKeyNorm, Rope,
+    RopeStretch, SharedWeight, Shares, TensorType, spec_for,
 };
 
 /// Tokens of the prompt, long enough for windows to matter.
@@ -38,7 +38,34 @@ fn cases() -> Vec<Case> {
 
 /// One checkpoint for each thing that a family does in its own way.
 pub(super) fn families() -> Vec<Case> {
-    [plain_families(), stretches(), windows()].concat()
+    [plain_families(), experts(), stretches(), windows()].concat()
+}
+
+/// Families with experts.
+fn experts() -> Vec<Case> {
+    let experts = |shared: Option<u32>| {
+        let mut extras = vec![
+            ("expert_count", Value::U32(8)),
+            ("expert_used_count", Value::U32(3)),
+            ("expert_feed_forward_length", Value::U32(64)),
+        ];
+        let shared = shared.map(Value::U32);
+        extras.extend(shared.map(|it| ("expert_shared_feed_forward_length", it)));
+        extras
+    };
+    let scales = vec![
+        ("residual_scale", Value::F32(0.4)),
+        ("attention.scale", Value::F32(0.1)),
+    ];
+    let scaled = |shared| [experts(shared), scales.clone()].concat();
+    vec![
+        case("experts", "qwen3moe", 2, experts(None)),
+        case("experts", "llama", 2, experts(None)),
+        case("experts", "olmoe", 2, experts(None)),
+        case("shared-expert", "qwen2moe", 2, experts(Some(96))),
+        case("experts", "granitemoe", 2, scaled(None)),
+        case("shared-expert", "granitemoe", 2, scaled(Some(96))),
+    ]
 }
 
 fn plain_families() -> Vec<Case> {
@@ -276,7 +303,7 @@ fn every_tiny_checkpoint_has_llama_cpp_s_distribution() {
 /// Leaves one thing out of a spec.
 type Omission = (&'static str, fn(&mut ArchSpec));
 
-const OMISSIONS: [Omission; 13] = [
+const OMISSIONS: [Omission; 16] = [
     ("embedding scale", |it| it.embedding_scale = 1.0),
     ("logit scale", |it| it.logit_scale = 1.0),
     ("logit cap", |it| it.logit_cap = None),
@@ -297,6 +324,17 @@ const OMISSIONS: [Omission; 13] = [
     ("score scale", |it| {
         change_attentions(it, &|it| {
             it.score_scale = (it.head_dim as f32).sqrt().recip()
+        });
+    }),
+    ("shares", |it| {
+        change_experts(it, &|it| it.shares = other_shares(it.shares));
+    }),
+    ("last expert", |it| change_experts(it, &|it| it.chosen -= 1)),
+    ("shared expert's weight", |it| {
+        change_experts(it, &|it| {
+            if let Some(shared) = &mut it.shared {
+                shared.weight = SharedWeight::One;
+            }
         });
     }),
     ("stretch", |it| {
@@ -334,6 +372,21 @@ fn change_attentions(spec: &mut ArchSpec, change: &dyn Fn(&mut Attention)) {
     for layer in &mut spec.layers {
         let Mixer::Attention(attention) = &mut layer.mixer;
         change(attention);
+    }
+}
+
+fn change_experts(spec: &mut ArchSpec, change: &dyn Fn(&mut Experts)) {
+    for layer in &mut spec.layers {
+        if let FeedForward::Experts(experts) = &mut layer.feed_forward {
+            change(experts);
+        }
+    }
+}
+
+fn other_shares(shares: Shares) -> Shares {
+    match shares {
+        Shares::OfChosen => Shares::OfAll,
+        Shares::OfAll => Shares::OfChosen,
     }
 }
 

@@ -10,13 +10,13 @@ mod writer;
 
 use std::path::Path;
 
-use candle_core::Result;
 use candle_core::quantized::gguf_file::Value;
 
 use crate::arch::{ArchSpec, Attention, FeedForward, Mask, Mixer, Positions, RopeStretch};
 use crate::claims::{Claim, LayerPart, TensorRole};
 use crate::families::spec_of;
 use crate::gguf::{Metadata, TensorType};
+use crate::load_error::{LoadError, LoadFault};
 use lexicon::Lexicon;
 use randomness::Dice;
 pub use writer::{TinyTensor, gguf_bytes};
@@ -37,7 +37,7 @@ pub struct TinyCheckpoint {
 }
 
 impl TinyCheckpoint {
-    /// Two layers of four query heads and two key heads. The hidden size is 64, or 256 where the
+    /// Two layers of four query heads and two key heads; eight experts where the family has experts. The hidden size is 64, or 256 where the
     /// blocks of `weights` are so long; the head is tied; the context is 512 tokens.
     ///
     /// # Panics
@@ -61,11 +61,12 @@ impl TinyCheckpoint {
         let hidden = weights.block_elements().max(64);
         let mut entries = sizes(hidden, layers);
         entries.extend(extras.clone());
-        let entries = entries
-            .into_iter()
-            .map(|(name, value)| (format!("{family}.{name}"), value));
-        let metadata = Metadata::of(Path::new("tiny.gguf"), entries);
-        match spec_of(family, &metadata, Lexicon::new().tokens.len(), &|_| false) {
+        let mut spec = described(family, entries.clone());
+        if spec.as_ref().is_err_and(asks_for_experts) {
+            entries.extend(expert_sizes(hidden));
+            spec = described(family, entries);
+        }
+        match spec {
             Ok(spec) => Self {
                 family: family.to_owned(),
                 spec,
@@ -78,12 +79,12 @@ impl TinyCheckpoint {
     }
 
     /// Writes the checkpoint to `path`.
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+    pub fn write(&self, path: impl AsRef<Path>) -> candle_core::Result<()> {
         Ok(std::fs::write(path, self.to_bytes()?)?)
     }
 
     /// The checkpoint as a file's bytes.
-    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+    pub fn to_bytes(&self) -> candle_core::Result<Vec<u8>> {
         Ok(gguf_bytes(&self.metadata(), &self.tensors()?))
     }
 
@@ -104,10 +105,10 @@ impl TinyCheckpoint {
     /// The sizes as the spec has them now.
     fn sizes(&self) -> Vec<(&'static str, Value)> {
         let Mixer::Attention(attention) = &self.spec.layers[0].mixer;
-        let FeedForward::Gated {
-            hidden: feed_forward,
-            ..
-        } = self.spec.layers[0].feed_forward;
+        let feed_forward = match &self.spec.layers[0].feed_forward {
+            FeedForward::Gated(gated) => gated.hidden,
+            FeedForward::Experts(experts) => experts.each.hidden,
+        };
         let mut entries = vec![
             ("block_count", number(self.spec.layers.len())),
             ("context_length", Value::U32(self.spec.context.0)),
@@ -121,7 +122,22 @@ impl TinyCheckpoint {
                 Value::F32(self.spec.norm_epsilon),
             ),
         ];
+        entries.extend(self.experts());
         entries.extend(self.rope());
+        entries
+    }
+
+    fn experts(&self) -> Vec<(&'static str, Value)> {
+        let FeedForward::Experts(experts) = &self.spec.layers[0].feed_forward else {
+            return Vec::new();
+        };
+        let mut entries = vec![
+            ("expert_count", number(experts.count)),
+            ("expert_used_count", number(experts.chosen)),
+            ("expert_feed_forward_length", number(experts.each.hidden)),
+        ];
+        let shared = experts.shared.map(|it| number(it.gated.hidden));
+        entries.extend(shared.map(|it| ("expert_shared_feed_forward_length", it)));
         entries
     }
 
@@ -156,7 +172,7 @@ impl TinyCheckpoint {
     }
 
     /// The file's tensors, one for each claim of the spec.
-    pub fn tensors(&self) -> Result<Vec<TinyTensor>> {
+    pub fn tensors(&self) -> candle_core::Result<Vec<TinyTensor>> {
         let lexicon = Lexicon::new();
         let make = |claim: Claim| {
             let name = claim.role.name();
@@ -165,7 +181,8 @@ impl TinyCheckpoint {
             if matches!(claim.role, TensorRole::Embedding | TensorRole::Head) {
                 hush(&mut values, &lexicon, self.spec.hidden);
             }
-            let kind = if claim.shape.len() == 1 {
+            let is_plain = claim.shape.len() == 1 || is_small(claim.role);
+            let kind = if is_plain {
                 TensorType::F32
             } else {
                 self.weights
@@ -181,6 +198,32 @@ impl TinyCheckpoint {
         };
         self.spec.claims().into_iter().map(make).collect()
     }
+}
+
+/// What is stored without loss in every file.
+fn is_small(role: TensorRole) -> bool {
+    matches!(role, TensorRole::Layer(_, LayerPart::Router))
+}
+
+/// What `family` is with these keys, and without any tensor that could tell more.
+fn described(family: &str, entries: Vec<(&'static str, Value)>) -> Result<ArchSpec, LoadError> {
+    let entries = entries
+        .into_iter()
+        .map(|(name, value)| (format!("{family}.{name}"), value));
+    let metadata = Metadata::of(Path::new("tiny.gguf"), entries);
+    spec_of(family, &metadata, Lexicon::new().tokens.len(), &|_| false)
+}
+
+fn asks_for_experts(error: &LoadError) -> bool {
+    matches!(&error.fault, LoadFault::KeyMissing { key, .. } if key.ends_with(".expert_count"))
+}
+
+fn expert_sizes(hidden: usize) -> Vec<(&'static str, Value)> {
+    vec![
+        ("expert_count", Value::U32(8)),
+        ("expert_used_count", Value::U32(3)),
+        ("expert_feed_forward_length", number(hidden)),
+    ]
 }
 
 /// The sizes that a checkpoint begins with.
