@@ -13,8 +13,10 @@ use crate::{
     LogitRows, TensorType, chat_template_of, spec_for, vocabulary_of,
 };
 
+const FAMILIES: [&str; 5] = ["llama", "qwen3", "granite", "gemma2", "qwen2moe"];
+
 /// Files of families that differ in what they read and compute.
-static SOUND: LazyLock<[Vec<u8>; 4]> = LazyLock::new(|| {
+static SOUND: LazyLock<[Vec<u8>; 5]> = LazyLock::new(|| {
     let small = TensorType::Blocks(BlockFormat::Q8_0);
     let yarn = vec![
         ("rope.scaling.type", Value::String("yarn".to_owned())),
@@ -27,12 +29,14 @@ static SOUND: LazyLock<[Vec<u8>; 4]> = LazyLock::new(|| {
         ("attention.scale", Value::F32(0.1)),
         ("logit_scale", Value::F32(2.0)),
     ];
+    let shared_expert = vec![("expert_shared_feed_forward_length", Value::U32(32))];
     let windows = vec![("attention.sliding_window", Value::U32(16))];
     [
         TinyCheckpoint::new("llama", small),
         TinyCheckpoint::with_extras("qwen3", small, 1, yarn),
         TinyCheckpoint::with_extras("granite", small, 1, scales),
         TinyCheckpoint::with_extras("gemma2", small, 2, windows),
+        TinyCheckpoint::with_extras("qwen2moe", small, 1, shared_expert),
     ]
     .map(|it| it.to_bytes().unwrap())
 });
@@ -104,7 +108,7 @@ proptest! {
 
     #[test]
     fn changed_bytes_never_panic(
-        which in 0..4_usize,
+        which in 0..5_usize,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         let mut bytes = SOUND[which].clone();
@@ -118,7 +122,7 @@ proptest! {
 
     #[test]
     fn extreme_numbers_never_panic(
-        which in 0..4_usize,
+        which in 0..5_usize,
         place in any::<prop::sample::Index>(),
         number in prop::sample::select(vec![0, 1, 1 << 30, 1 << 31, 1 << 32, 1 << 62, 1 << 63, u64::MAX]),
     ) {
@@ -146,7 +150,7 @@ fn extreme_scales_and_ropes_never_panic() {
         "attn_logit_softcapping",
         "final_logit_softcapping",
     ];
-    for (sound, family) in SOUND.iter().zip(["llama", "qwen3", "granite", "gemma2"]) {
+    for (sound, family) in SOUND.iter().zip(FAMILIES) {
         let file = file_of(sound);
         let gguf = GgufFile::open(file.path()).unwrap();
         let tensors: Vec<TinyTensor> = gguf
