@@ -11,8 +11,8 @@ use crate::linear::Linear;
 /// What each token does by itself.
 #[derive(Debug)]
 pub(crate) enum FeedForwardBlock {
-    Gated(GatedBlock),
-    Experts(ExpertsBlock),
+    Gated(Box<GatedBlock>),
+    Experts(Box<ExpertsBlock>),
 }
 
 /// `down(activation(gate(x)) * up(x))`.

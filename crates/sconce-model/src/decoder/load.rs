@@ -201,11 +201,11 @@ impl Loader<'_> {
                     GateUp::Fused => vec![LayerPart::Up],
                 };
                 let gated = self.gated(index, gated, (&ups, LayerPart::Down))?;
-                Ok(FeedForwardBlock::Gated(gated))
+                Ok(FeedForwardBlock::Gated(Box::new(gated)))
             }
             FeedForward::Experts(experts) => {
                 let experts = self.experts(index, experts)?;
-                Ok(FeedForwardBlock::Experts(experts))
+                Ok(FeedForwardBlock::Experts(Box::new(experts)))
             }
         }
     }
