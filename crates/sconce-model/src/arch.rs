@@ -46,6 +46,8 @@ pub struct LayerSpec {
 pub enum NormPlacement {
     /// Each branch's input (Llama, Qwen).
     Before,
+    /// The same, but files call the second norm the one after attention (gpt-oss).
+    BeforeNamedAfter,
     /// Each branch's output (OLMo 2).
     After,
     /// Each branch's input and output (Gemma 2 and 3).
@@ -80,6 +82,17 @@ pub struct Attention {
     pub score_scale: f32,
     /// Keeps each scaled product softly within these bounds (Gemma 2).
     pub score_cap: Option<f32>,
+    /// Whether attention may go nowhere.
+    pub sinks: Sinks,
+}
+
+/// Whether attention may go nowhere: to a score that has no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sinks {
+    /// It may not.
+    Absent,
+    /// It may, by a score for each query head (gpt-oss).
+    Learned,
 }
 
 impl Attention {
@@ -103,6 +116,8 @@ pub enum Projections {
     Split,
     /// Three matrices, each with a bias (Qwen 2).
     SplitBiased,
+    /// Three matrices, each with a bias, and a bias on what leads back to the stream (gpt-oss).
+    AllBiased,
     /// One matrix: rows of the query, then of the key, then of the value (Phi-3).
     Fused,
 }
@@ -228,8 +243,19 @@ pub struct Experts {
     pub each: Gated,
     /// Between whom the router's weight of one is shared.
     pub shares: Shares,
+    /// Whether the router and each expert's matrices have biases.
+    pub biases: Biases,
     /// What every token goes through besides.
     pub shared: Option<SharedExpert>,
+}
+
+/// Whether matrices have biases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Biases {
+    /// None of them (Qwen3-MoE).
+    Absent,
+    /// All of them (gpt-oss).
+    Present,
 }
 
 /// Between whom a router's weight of one is shared.
@@ -275,6 +301,9 @@ pub enum Activation {
     Silu,
     /// The Gaussian error linear unit, approximated by a hyperbolic tangent (Gemma).
     Gelu,
+    /// `x * sigmoid(1.702 x)` of an `x` of at most 7; ups stay within 7 of zero and grow by one
+    /// (gpt-oss).
+    Clamped,
 }
 
 /// What turns the last hidden state into logits.

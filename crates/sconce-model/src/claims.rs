@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use crate::arch::{
-    ArchSpec, Attention, Experts, FeedForward, GateUp, Gated, Head, LayerSpec, Mixer,
-    NormPlacement, Positions, Projections, QueryKeyNorm, RopeStretch, SharedWeight,
+    ArchSpec, Attention, Biases, Experts, FeedForward, GateUp, Gated, Head, LayerSpec, Mixer,
+    NormPlacement, Positions, Projections, QueryKeyNorm, RopeStretch, SharedWeight, Sinks,
 };
 use crate::gguf::GgufFile;
 use crate::load_error::{LoadError, LoadFault};
@@ -54,6 +54,10 @@ pub enum LayerPart {
     KeyNorm,
     /// Heads back to the residual stream: `[hidden, query_dim]`.
     AttentionOutput,
+    /// `[hidden]`.
+    AttentionOutputBias,
+    /// Scores of nothing: `[query_heads]`.
+    AttentionSinks,
     /// The norm after attention: `[hidden]`.
     AttentionPostNorm,
     /// The norm before the feed-forward part: `[hidden]`.
@@ -66,12 +70,20 @@ pub enum LayerPart {
     Down,
     /// What chooses experts: `[experts, hidden]`.
     Router,
+    /// `[experts]`.
+    RouterBias,
     /// `[experts, feed_forward, hidden]`.
     ExpertGates,
+    /// `[experts, feed_forward]`.
+    ExpertGateBiases,
     /// `[experts, feed_forward, hidden]`.
     ExpertUps,
+    /// `[experts, feed_forward]`.
+    ExpertUpBiases,
     /// `[experts, hidden, feed_forward]`.
     ExpertDowns,
+    /// `[experts, hidden]`.
+    ExpertDownBiases,
     /// What weighs the shared expert: `[hidden]`.
     SharedRouter,
     /// The shared expert's: `[feed_forward, hidden]`.
@@ -114,15 +126,21 @@ impl LayerPart {
             Self::QueryNorm => "attn_q_norm.weight",
             Self::KeyNorm => "attn_k_norm.weight",
             Self::AttentionOutput => "attn_output.weight",
+            Self::AttentionOutputBias => "attn_output.bias",
+            Self::AttentionSinks => "attn_sinks.weight",
             Self::AttentionPostNorm => "post_attention_norm.weight",
             Self::FeedForwardNorm => "ffn_norm.weight",
             Self::Gate => "ffn_gate.weight",
             Self::Up => "ffn_up.weight",
             Self::Down => "ffn_down.weight",
             Self::Router => "ffn_gate_inp.weight",
+            Self::RouterBias => "ffn_gate_inp.bias",
             Self::ExpertGates => "ffn_gate_exps.weight",
+            Self::ExpertGateBiases => "ffn_gate_exps.bias",
             Self::ExpertUps => "ffn_up_exps.weight",
+            Self::ExpertUpBiases => "ffn_up_exps.bias",
             Self::ExpertDowns => "ffn_down_exps.weight",
+            Self::ExpertDownBiases => "ffn_down_exps.bias",
             Self::SharedRouter => "ffn_gate_inp_shexp.weight",
             Self::SharedGate => "ffn_gate_shexp.weight",
             Self::SharedUp => "ffn_up_shexp.weight",
@@ -193,6 +211,7 @@ fn layer_parts(layer: &LayerSpec, hidden: usize) -> Vec<(LayerPart, Vec<usize>)>
     let after = [LayerPart::AttentionPostNorm, LayerPart::FeedForwardPostNorm];
     let norms = match layer.norms {
         NormPlacement::Before => before.to_vec(),
+        NormPlacement::BeforeNamedAfter => vec![before[0], after[0]],
         NormPlacement::After => after.to_vec(),
         NormPlacement::Both => [before, after].concat(),
     };
@@ -228,6 +247,14 @@ fn expert_parts(experts: &Experts, hidden: usize) -> Vec<(LayerPart, Vec<usize>)
         (LayerPart::ExpertUps, vec![count, inner, hidden]),
         (LayerPart::ExpertDowns, vec![count, hidden, inner]),
     ];
+    if experts.biases == Biases::Present {
+        parts.extend([
+            (LayerPart::RouterBias, vec![count]),
+            (LayerPart::ExpertGateBiases, vec![count, inner]),
+            (LayerPart::ExpertUpBiases, vec![count, inner]),
+            (LayerPart::ExpertDownBiases, vec![count, hidden]),
+        ]);
+    }
     if let Some(shared) = experts.shared {
         let inner = shared.gated.hidden;
         parts.extend([
@@ -249,13 +276,16 @@ fn attention_parts(attention: &Attention, hidden: usize) -> Vec<(LayerPart, Vec<
             let rows = query_dim + 2 * kv_dim;
             vec![(LayerPart::QueryKeyValue, vec![rows, hidden])]
         }
-        Projections::Split | Projections::SplitBiased => vec![
+        Projections::Split | Projections::SplitBiased | Projections::AllBiased => vec![
             (LayerPart::Query, vec![query_dim, hidden]),
             (LayerPart::Key, vec![kv_dim, hidden]),
             (LayerPart::Value, vec![kv_dim, hidden]),
         ],
     };
-    if attention.projections == Projections::SplitBiased {
+    if matches!(
+        attention.projections,
+        Projections::SplitBiased | Projections::AllBiased
+    ) {
         parts.extend([
             (LayerPart::QueryBias, vec![query_dim]),
             (LayerPart::KeyBias, vec![kv_dim]),
@@ -272,6 +302,12 @@ fn attention_parts(attention: &Attention, hidden: usize) -> Vec<(LayerPart, Vec<
         parts.push((LayerPart::KeyNorm, vec![key]));
     }
     parts.push((LayerPart::AttentionOutput, vec![hidden, query_dim]));
+    if attention.projections == Projections::AllBiased {
+        parts.push((LayerPart::AttentionOutputBias, vec![hidden]));
+    }
+    if attention.sinks == Sinks::Learned {
+        parts.push((LayerPart::AttentionSinks, vec![attention.query_heads]));
+    }
     parts
 }
 

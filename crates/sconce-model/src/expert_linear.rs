@@ -12,6 +12,8 @@ use crate::linear::Matrix;
 #[derive(Debug)]
 pub(crate) struct ExpertLinear {
     sets: Vec<Set>,
+    /// Nothing, or for each expert one element for each output.
+    biases: Vec<f32>,
     width: usize,
     bytes: usize,
 }
@@ -30,11 +32,14 @@ enum Matrices {
 }
 
 impl ExpertLinear {
-    /// Puts sets of matrices side by side; each has one for every expert.
-    pub(crate) fn new(sets: Vec<Vec<Matrix>>) -> Self {
+    /// Puts sets of matrices side by side; each has one for every expert. There are no biases, or those
+    /// of each set, expert after expert.
+    pub(crate) fn new(sets: Vec<Vec<Matrix>>, biases: Vec<Vec<f32>>) -> Self {
         let bytes = sets.iter().flatten().map(Matrix::bytes).sum();
+        let experts = sets.first().map_or(0, Vec::len);
         let mut linear = Self {
             sets: Vec::new(),
+            biases: side_by_side(&biases, experts),
             width: 0,
             bytes,
         };
@@ -47,6 +52,11 @@ impl ExpertLinear {
                 first_column,
             });
         }
+        let fits = linear.biases.is_empty() || linear.biases.len() == experts * linear.width;
+        assert!(
+            fits,
+            "the claims check biases to have one element an output"
+        );
         linear
     }
 
@@ -97,7 +107,27 @@ impl ExpertLinear {
                 }
             }
         }
+        let biases = self.biases.chunks_exact(self.width);
+        for (rows, bias) in groups.ranges().zip(biases) {
+            for out in
+                out[rows.start * self.width..rows.end * self.width].chunks_exact_mut(self.width)
+            {
+                out.iter_mut()
+                    .zip(bias)
+                    .for_each(|(out, bias)| *out += bias);
+            }
+        }
     }
+}
+
+/// Each expert's part of every set, expert after expert.
+fn side_by_side(sets: &[Vec<f32>], experts: usize) -> Vec<f32> {
+    let part = |set: &'_ Vec<f32>, expert: usize| {
+        let length = set.len() / experts.max(1);
+        set[expert * length..(expert + 1) * length].to_vec()
+    };
+    let of_expert = |expert: usize| sets.iter().flat_map(move |set| part(set, expert));
+    (0..experts).flat_map(of_expert).collect()
 }
 
 impl Matrices {

@@ -6,9 +6,9 @@
 //! the checkpoint's demands is refused, unless it asks for nothing.
 
 use crate::arch::{
-    Activation, ArchSpec, Attention, Experts, FeedForward, GateUp, Gated, Head, LayerSpec, Mask,
-    Mixer, NormPlacement, Positions, Projections, QueryKeyNorm, Rope, RopePairing, RopeStretch,
-    SharedExpert, SharedWeight, Shares, Yarn,
+    Activation, ArchSpec, Attention, Biases, Experts, FeedForward, GateUp, Gated, Head, LayerSpec,
+    Mask, Mixer, NormPlacement, Positions, Projections, QueryKeyNorm, Rope, RopePairing,
+    RopeStretch, SharedExpert, SharedWeight, Shares, Sinks, Yarn,
 };
 use crate::claims::{LayerPart, TensorRole, check_claims};
 use crate::demands::{Demands, WindowLayers};
@@ -20,10 +20,11 @@ use crate::sizes::{Sizes, vocabulary_rows};
 type Has<'f> = &'f dyn Fn(TensorRole) -> bool;
 type Describe = fn(&mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault>;
 
-const FAMILIES: [(&str, Describe); 14] = [
+const FAMILIES: [(&str, Describe); 15] = [
     ("gemma", gemma),
     ("gemma2", gemma2),
     ("gemma3", gemma3),
+    ("gpt-oss", gpt_oss),
     ("granite", granite),
     ("granitemoe", granite_moe),
     ("llama", llama),
@@ -236,6 +237,26 @@ fn gemma3(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
     Ok(spec)
 }
 
+/// Experts and attention with biases, a sink in each head, and a window in every other layer.
+fn gpt_oss(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
+    let mut attention = checkpoint.attention(RopePairing::Halves)?;
+    attention.projections = Projections::AllBiased;
+    attention.sinks = Sinks::Learned;
+    let mut windowed = attention.clone();
+    windowed.mask = checkpoint.mask(None)?;
+    let mut spec = checkpoint.stack(&attention);
+    checkpoint.put_windows(&mut spec, &windowed, WindowLayers::AllButEvery(2));
+    checkpoint.put_experts(&mut spec, Shares::OfChosen, None)?;
+    for layer in &mut spec.layers {
+        layer.norms = NormPlacement::BeforeNamedAfter;
+        if let FeedForward::Experts(experts) = &mut layer.feed_forward {
+            experts.biases = Biases::Present;
+            experts.each.activation = Activation::Clamped;
+        }
+    }
+    Ok(spec)
+}
+
 /// The plain decoder with its matrices fused, and a window in every layer where one is stated.
 fn phi3(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
     let mut attention = checkpoint.attention(RopePairing::Halves)?;
@@ -285,6 +306,7 @@ impl Checkpoint<'_> {
             mask: Mask::Causal,
             score_scale: scale.unwrap_or((self.sizes.head_dim as f32).sqrt().recip()),
             score_cap: None,
+            sinks: Sinks::Absent,
         })
     }
 
@@ -393,6 +415,7 @@ impl Checkpoint<'_> {
                 chosen: sizes.chosen,
                 each: gated(sizes.feed_forward),
                 shares,
+                biases: Biases::Absent,
                 shared,
             });
         }

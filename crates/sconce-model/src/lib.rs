@@ -21,9 +21,9 @@ mod vocabulary;
 mod watched_file;
 
 pub use arch::{
-    Activation, ArchSpec, Attention, Experts, FeedForward, GateUp, Gated, Head, LayerSpec, Mask,
-    Mixer, NormPlacement, Positions, Projections, QueryKeyNorm, Rope, RopePairing, RopeStretch,
-    SharedExpert, SharedWeight, Shares, Yarn,
+    Activation, ArchSpec, Attention, Biases, Experts, FeedForward, GateUp, Gated, Head, LayerSpec,
+    Mask, Mixer, NormPlacement, Positions, Projections, QueryKeyNorm, Rope, RopePairing,
+    RopeStretch, SharedExpert, SharedWeight, Shares, Sinks, Yarn,
 };
 pub use claims::{Claim, LayerPart, TensorRole};
 pub use decoder::{Batch, BatchChunk, Decoder, DecoderSettings, LogitRows, MemoryUse};

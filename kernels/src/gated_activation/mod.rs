@@ -1,4 +1,4 @@
-//! The gate of a feed-forward block: `silu(gate) * up` or `gelu(gate) * up`.
+//! The gate of a feed-forward block: `silu(gate) * up`, `gelu(gate) * up`, or the first within bounds.
 
 pub mod reference;
 
@@ -35,6 +35,28 @@ pub fn silu_gate(isa: Isa, pool: &mut Pool, gate_up: &[f32], hidden: usize, out:
 pub fn gelu_gate(isa: Isa, pool: &mut Pool, gate_up: &[f32], hidden: usize, out: &mut [f32]) {
     for_parts(pool, gate_up, hidden, out, &|gate_up, out| {
         for_each_isa!(isa, gelu_rows(
+            gate_up: &[f32] = gate_up,
+            hidden: usize = hidden,
+            out: &mut [f32] = out,
+        ));
+    });
+}
+
+/// The largest gate, and the largest up of either sign, of `clamped_gate`.
+const CLAMP: f32 = 7.0;
+/// How much steeper than `silu_gate`'s is the logistic function of `clamped_gate`.
+const CLAMPED_SLOPE: f32 = 1.702;
+
+/// Combines gate and up projections as `silu_gate` does, but with the gate at most 7, the up within 7
+/// of zero, and one added to it: `gate / (1 + e^(-1.702 gate)) * (up + 1)`.
+///
+/// Source: OpenAI 2025, "gpt-oss-120b & gpt-oss-20b Model Card", section 2.2.
+///
+/// # Panics
+/// If the shapes do not fit each other.
+pub fn clamped_gate(isa: Isa, pool: &mut Pool, gate_up: &[f32], hidden: usize, out: &mut [f32]) {
+    for_parts(pool, gate_up, hidden, out, &|gate_up, out| {
+        for_each_isa!(isa, clamped_rows(
             gate_up: &[f32] = gate_up,
             hidden: usize = hidden,
             out: &mut [f32] = out,
@@ -93,17 +115,33 @@ fn gelu_rows(gate_up: &[f32], hidden: usize, out: &mut [f32]) {
     }
 }
 
+#[inline(always)]
+fn clamped_rows(gate_up: &[f32], hidden: usize, out: &mut [f32]) {
+    for (gate_up, out) in gate_up
+        .chunks_exact(2 * hidden)
+        .zip(out.chunks_exact_mut(hidden))
+    {
+        let (gates, ups) = gate_up.split_at(hidden);
+        for ((out, &gate), &up) in out.iter_mut().zip(gates).zip(ups) {
+            let gate = if gate > CLAMP { CLAMP } else { gate };
+            let up = up.clamp(-CLAMP, CLAMP) + 1.0;
+            *out = gate / (1.0 + exp(-CLAMPED_SLOPE * gate)) * up;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     type Gate = fn(Isa, &mut Pool, &[f32], usize, &mut [f32]);
     /// A gate, its reference, and the absolute error it may have beside the relative one.
-    type Kind = (Gate, fn(f64) -> f64, f64);
+    type Kind = (Gate, fn(f64, f64) -> f64, f64);
 
-    const KINDS: [Kind; 2] = [
-        (silu_gate, reference::silu, 1e-12),
-        (gelu_gate, reference::gelu, 1e-5),
+    const KINDS: [Kind; 3] = [
+        (silu_gate, |gate, up| reference::silu(gate) * up, 1e-12),
+        (gelu_gate, |gate, up| reference::gelu(gate) * up, 1e-5),
+        (clamped_gate, reference::clamped, 1e-5),
     ];
 
     #[test]

@@ -1,12 +1,12 @@
 //! The gates as their papers write them, in double precision.
 
-/// `activation(gate) * up` for rows of `hidden` gates followed by `hidden` ups.
+/// `combine(gate, up)` for rows of `hidden` gates followed by `hidden` ups.
 #[must_use]
-pub fn gate(gate_up: &[f32], hidden: usize, activation: fn(f64) -> f64) -> Vec<f64> {
+pub fn gate(gate_up: &[f32], hidden: usize, combine: fn(f64, f64) -> f64) -> Vec<f64> {
     let mut out = Vec::new();
     for row in gate_up.chunks_exact(2 * hidden) {
         for (&gate, &up) in row[..hidden].iter().zip(&row[hidden..]) {
-            out.push(activation(f64::from(gate)) * f64::from(up));
+            out.push(combine(f64::from(gate), f64::from(up)));
         }
     }
     out
@@ -23,4 +23,11 @@ pub fn silu(x: f64) -> f64 {
 pub fn gelu(x: f64) -> f64 {
     let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
     0.5 * x * (1.0 + inner.tanh())
+}
+
+/// The gate within bounds, times an up within bounds and one.
+#[must_use]
+pub fn clamped(gate: f64, up: f64) -> f64 {
+    let gate = gate.min(7.0);
+    gate / (1.0 + (-1.702 * gate).exp()) * (up.clamp(-7.0, 7.0) + 1.0)
 }

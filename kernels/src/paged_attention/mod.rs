@@ -52,6 +52,10 @@ pub struct Queries<'a> {
     pub cap: Option<f32>,
     /// Positions that a query sees, its own the last; `usize::MAX` for all.
     pub window: usize,
+    /// For each head a score that takes part in the softmax and has no value: a place for attention to
+    /// go that finds nothing. Neither scaled nor bounded. Source: Xiao et al. 2023, "Efficient Streaming
+    /// Language Models with Attention Sinks", section 3.3.
+    pub sinks: Option<&'a [f32]>,
 }
 
 /// Attends every row of `chunks` to the last `window` positions of its sequence up to its own.
@@ -82,6 +86,10 @@ pub fn attend(
         "the output is not rows x heads x head_dim"
     );
     assert!(queries.window > 0, "a query sees itself at least");
+    assert!(
+        queries.sinks.is_none_or(|it| it.len() == queries.heads),
+        "a head has one sink"
+    );
     let tasks = tasks(chunks, cache.heads());
     let out = DisjointSlice::new(out);
     pool.run(tasks.len(), &|index| {

@@ -12,6 +12,18 @@ pub fn attend(
     values: &[Vec<f32>],
     bend: &dyn Fn(f64) -> f64,
 ) -> Vec<f64> {
+    attend_beside_sink(query, keys, values, bend, f64::NEG_INFINITY)
+}
+
+/// The same beside a score that has no value.
+#[must_use]
+pub fn attend_beside_sink(
+    query: &[f32],
+    keys: &[Vec<f32>],
+    values: &[Vec<f32>],
+    bend: &dyn Fn(f64) -> f64,
+    sink: f64,
+) -> Vec<f64> {
     let product = |key: &Vec<f32>| -> f64 {
         query
             .iter()
@@ -20,9 +32,9 @@ pub fn attend(
             .sum()
     };
     let scores: Vec<f64> = keys.iter().map(|key| bend(product(key))).collect();
-    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let largest = scores.iter().copied().fold(sink, f64::max);
     let weights: Vec<f64> = scores.iter().map(|it| (it - largest).exp()).collect();
-    let total: f64 = weights.iter().sum();
+    let total = weights.iter().sum::<f64>() + (sink - largest).exp();
     (0..query.len())
         .map(|dim| {
             let weighted = weights

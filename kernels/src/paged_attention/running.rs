@@ -39,9 +39,13 @@ impl Running {
         self.mixed.clear();
     }
 
-    /// Adds the rows of one query.
-    pub(super) fn push(&mut self, heads: &[f32]) {
+    /// Adds the rows of one query. A row that has a sink begins as if it had seen that one already.
+    pub(super) fn push(&mut self, heads: &[f32], sinks: Option<&[f32]>) {
         self.queries.extend_from_slice(heads);
+        if let Some(sinks) = sinks {
+            self.largest.extend_from_slice(sinks);
+            self.sums.resize(self.largest.len(), 1.0);
+        }
         let rows = self.queries.len() / self.head_dim;
         self.scores.resize(rows * LANES, 0.0);
         self.largest.resize(rows, f32::NEG_INFINITY);

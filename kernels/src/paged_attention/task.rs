@@ -86,9 +86,10 @@ fn attend_with(
     keys.resize(head_dim * BLOCK_TOKENS, 0.0);
     values.resize(head_dim * BLOCK_TOKENS, 0.0);
     running.begin(head_dim, queries.scale, queries.cap);
+    let sinks = queries.sinks.map(|it| &it[task.kv_head * group..][..group]);
     for query in 0..task.count {
         let heads = &queries.values[row_of(query) * queries.stride + first_head..];
-        running.push(&heads[..group * head_dim]);
+        running.push(&heads[..group * head_dim], sinks);
     }
     let blocks = task.blocks(queries.window);
     for index in blocks.clone() {

@@ -71,6 +71,7 @@ fn run(
         scale: 0.2,
         cap,
         window,
+        sinks: None,
     };
     let mut out = vec![f32::NAN; rows.len()];
     attend(isa, &mut Pool::new(2), cache, (queries, chunks), &mut out);
@@ -226,5 +227,50 @@ fn every_instruction_set_writes_the_same_cache() {
     };
     for isa in Isa::available() {
         assert_eq!(written(isa), written(Isa::Portable), "{isa:?}");
+    }
+}
+
+#[test]
+fn a_sink_takes_its_share_of_each_row_on_every_instruction_set() {
+    let (head_dim, sinks) = (16, [-2.0, 0.5, 3.0, 40.0, -60.0, 1.0]);
+    let (cache, sequences) = scene(head_dim, [37, 20]);
+    let sequence = &sequences[0];
+    let chunk = whole(sequence, HEADS * head_dim, 0);
+    for window in [usize::MAX, 5] {
+        let run = |isa| {
+            let queries = Queries {
+                values: &sequence.queries,
+                stride: HEADS * head_dim,
+                heads: HEADS,
+                scale: 0.2,
+                cap: None,
+                window,
+                sinks: Some(&sinks),
+            };
+            let mut out = vec![f32::NAN; sequence.queries.len()];
+            let work = (queries, &[chunk][..]);
+            attend(isa, &mut Pool::new(2), &cache, work, &mut out);
+            out
+        };
+        let portable = run(Isa::Portable);
+        for (index, found) in portable.chunks_exact(head_dim).enumerate() {
+            let (row, head) = (index / HEADS, index % HEADS);
+            let read = |position: usize| {
+                let block = chunk.blocks[position / BLOCK_TOKENS];
+                cache.read(block, position % BLOCK_TOKENS, head / (HEADS / KV_HEADS))
+            };
+            let seen = (row + 1).saturating_sub(window)..=row;
+            let (keys, values): (Vec<_>, Vec<_>) = seen.map(read).unzip();
+            let query = &sequence.queries[index * head_dim..][..head_dim];
+            let sink = f64::from(sinks[head]);
+            let exact = reference::attend_beside_sink(query, &keys, &values, &|it| it * 0.2, sink);
+            for (found, exact) in found.iter().zip(exact) {
+                let error = (f64::from(*found) - exact).abs();
+                assert!(error < 2e-5, "row {row}: {found} for {exact}");
+            }
+        }
+        for isa in Isa::available() {
+            assert_eq!(run(isa), portable, "{isa:?}");
+        }
     }
 }

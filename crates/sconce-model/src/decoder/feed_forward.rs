@@ -1,7 +1,7 @@
 //! What each token does by itself: a gated part, or a few of many experts.
 
 use sconce_kernels::expert_routing::{Choice, Routing, add_gated};
-use sconce_kernels::gated_activation::{gelu_gate, silu_gate};
+use sconce_kernels::gated_activation::{clamped_gate, gelu_gate, silu_gate};
 
 use crate::arch::Activation;
 use crate::cpu::Cpu;
@@ -159,6 +159,7 @@ fn bend(cpu: &mut Cpu, activation: Activation, inner: usize, scratch: &mut Gated
     let gate = match activation {
         Activation::Silu => silu_gate,
         Activation::Gelu => gelu_gate,
+        Activation::Clamped => clamped_gate,
     };
     gate(cpu.isa, &mut cpu.pool, gate_up, inner, gated);
 }

@@ -41,6 +41,7 @@ pub(crate) struct AttentionBlock {
     pub(crate) query_heads: usize,
     pub(crate) score_scale: f32,
     pub(crate) score_cap: Option<f32>,
+    pub(crate) sinks: Option<Vec<f32>>,
     /// Positions that a query sees.
     pub(crate) window: usize,
 }
@@ -137,6 +138,7 @@ impl AttentionBlock {
             scale: self.score_scale,
             cap: self.score_cap,
             window: self.window,
+            sinks: self.sinks.as_deref(),
         };
         let work = (queries, context.batch.attention());
         attend(cpu.isa, &mut cpu.pool, cache, work, &mut scratch.mixed);

@@ -11,7 +11,7 @@ use super::rotation::Rotation;
 use super::{Decoder, DecoderSettings};
 use crate::arch::{
     ArchSpec, Attention, FeedForward, GateUp, Gated, Head, LayerSpec, Mask, Mixer, NormPlacement,
-    Positions, Projections, QueryKeyNorm, Rope, RopePairing, RopeStretch,
+    Positions, Projections, QueryKeyNorm, Rope, RopePairing, RopeStretch, Sinks,
 };
 use crate::claims::{LayerPart, TensorRole};
 use crate::cpu::Cpu;
@@ -109,7 +109,12 @@ impl Loader<'_> {
             },
             attention: self.attention(index, attention)?,
             feed_forward_norms: BranchNorms {
-                before: self.norm_before(index, spec, LayerPart::FeedForwardNorm)?,
+                before: match spec.norms {
+                    NormPlacement::BeforeNamedAfter => {
+                        Some(self.part(index, LayerPart::AttentionPostNorm)?)
+                    }
+                    _ => self.norm_before(index, spec, LayerPart::FeedForwardNorm)?,
+                },
                 after: self.norm_after(index, spec, LayerPart::FeedForwardPostNorm)?,
             },
             feed_forward: self.feed_forward(index, &spec.feed_forward)?,
@@ -124,7 +129,9 @@ impl Loader<'_> {
     ) -> Result<Option<Vec<f32>>, LoadError> {
         match spec.norms {
             NormPlacement::After => Ok(None),
-            NormPlacement::Before | NormPlacement::Both => self.part(index, part).map(Some),
+            NormPlacement::Before | NormPlacement::BeforeNamedAfter | NormPlacement::Both => {
+                self.part(index, part).map(Some)
+            }
         }
     }
 
@@ -135,7 +142,7 @@ impl Loader<'_> {
         part: LayerPart,
     ) -> Result<Option<Vec<f32>>, LoadError> {
         match spec.norms {
-            NormPlacement::Before => Ok(None),
+            NormPlacement::Before | NormPlacement::BeforeNamedAfter => Ok(None),
             NormPlacement::After | NormPlacement::Both => self.part(index, part).map(Some),
         }
     }
@@ -146,6 +153,10 @@ impl Loader<'_> {
 
     fn attention(&mut self, index: usize, spec: &Attention) -> Result<AttentionBlock, LoadError> {
         let output = TensorRole::Layer(index, LayerPart::AttentionOutput);
+        let output_bias = match spec.projections {
+            Projections::Split | Projections::SplitBiased | Projections::Fused => None,
+            Projections::AllBiased => Some(self.part(index, LayerPart::AttentionOutputBias)?),
+        };
         Ok(AttentionBlock {
             query_key_value: self.projections(index, spec.projections)?,
             query_key_norms: match spec.query_key_norm {
@@ -159,10 +170,14 @@ impl Loader<'_> {
                 Positions::Rotary(rope) => Some((self.rotation(rope)?, pairing(rope))),
                 Positions::Absent => None,
             },
-            output: Linear::new(self.matrices(&[output])?, None),
+            output: Linear::new(self.matrices(&[output])?, output_bias),
             query_heads: spec.query_heads,
             score_scale: spec.score_scale,
             score_cap: spec.score_cap,
+            sinks: match spec.sinks {
+                Sinks::Absent => None,
+                Sinks::Learned => Some(self.part(index, LayerPart::AttentionSinks)?),
+            },
             window: match spec.mask {
                 Mask::Causal => usize::MAX,
                 Mask::Window(positions) => positions,
@@ -179,12 +194,16 @@ impl Loader<'_> {
             LayerPart::ValueBias,
         ];
         let matrices = match spec {
-            Projections::Split | Projections::SplitBiased => self.matrices(&split.map(role))?,
+            Projections::Split | Projections::SplitBiased | Projections::AllBiased => {
+                self.matrices(&split.map(role))?
+            }
             Projections::Fused => self.matrices(&[role(LayerPart::QueryKeyValue)])?,
         };
         let bias = match spec {
             Projections::Split | Projections::Fused => None,
-            Projections::SplitBiased => Some(self.concatenated(&biases.map(role))?),
+            Projections::SplitBiased | Projections::AllBiased => {
+                Some(self.concatenated(&biases.map(role))?)
+            }
         };
         Ok(Linear::new(matrices, bias))
     }
@@ -297,7 +316,7 @@ impl Loader<'_> {
         Ok(joined)
     }
 
-    fn vector(&mut self, role: TensorRole) -> Result<Vec<f32>, LoadError> {
+    pub(super) fn vector(&mut self, role: TensorRole) -> Result<Vec<f32>, LoadError> {
         self.floats(&role.name())
     }
 

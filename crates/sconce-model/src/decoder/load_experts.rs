@@ -5,7 +5,7 @@ use sconce_kernels::expert_routing::Choice;
 
 use super::feed_forward::{ExpertsBlock, SharedBlock};
 use super::load::Loader;
-use crate::arch::{Experts, SharedExpert, SharedWeight, Shares};
+use crate::arch::{Biases, Experts, SharedExpert, SharedWeight, Shares};
 use crate::claims::{LayerPart, TensorRole};
 use crate::expert_linear::ExpertLinear;
 use crate::linear::{Linear, Matrix};
@@ -22,9 +22,20 @@ impl Loader<'_> {
         let gates = self.each_expert(role(LayerPart::ExpertGates))?;
         let ups = self.each_expert(role(LayerPart::ExpertUps))?;
         let downs = self.each_expert(role(LayerPart::ExpertDowns))?;
+        let (router_bias, gate_up_biases, down_biases) = match spec.biases {
+            Biases::Absent => (None, Vec::new(), Vec::new()),
+            Biases::Present => (
+                Some(self.vector(role(LayerPart::RouterBias))?),
+                vec![
+                    self.vector(role(LayerPart::ExpertGateBiases))?,
+                    self.vector(role(LayerPart::ExpertUpBiases))?,
+                ],
+                vec![self.vector(role(LayerPart::ExpertDownBiases))?],
+            ),
+        };
         let shared = spec.shared.map(|shared| self.shared(index, shared));
         Ok(ExpertsBlock {
-            router: Linear::new(vec![self.matrix(role(LayerPart::Router))?], None),
+            router: Linear::new(vec![self.matrix(role(LayerPart::Router))?], router_bias),
             choice: Choice {
                 experts: spec.count,
                 chosen: spec.chosen,
@@ -33,9 +44,9 @@ impl Loader<'_> {
                     Shares::OfAll => expert_routing::Shares::OfAll,
                 },
             },
-            gate_up: ExpertLinear::new(vec![gates, ups]),
+            gate_up: ExpertLinear::new(vec![gates, ups], gate_up_biases),
             activation: spec.each.activation,
-            down: ExpertLinear::new(vec![downs]),
+            down: ExpertLinear::new(vec![downs], down_biases),
             shared: shared.transpose()?,
         })
     }

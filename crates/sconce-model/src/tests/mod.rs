@@ -20,10 +20,11 @@ use tempfile::NamedTempFile;
 
 use crate::LoadError;
 
-const FAMILIES: [&str; 14] = [
+const FAMILIES: [&str; 15] = [
     "gemma",
     "gemma2",
     "gemma3",
+    "gpt-oss",
     "granite",
     "granitemoe",
     "llama",

@@ -12,9 +12,10 @@ use sconce_domain::{TokenCount, TokenId};
 use super::file_of;
 use crate::tiny::TinyCheckpoint;
 use crate::{
-    ArchSpec, Attention, Batch, BatchChunk, BlockFormat, Decoder, DecoderSettings, Experts,
-    FeedForward, GgufFile, Head, Isa, LogitRows, Mask, Mixer, NormPlacement, Positions,
-    QueryKeyNorm, Rope, RopeStretch, SharedWeight, Shares, TensorType, spec_for,
+    Activation, ArchSpec, Attention, Batch, BatchChunk, Biases, BlockFormat, Decoder,
+    DecoderSettings, Experts, FeedForward, GgufFile, Head, Isa, LogitRows, Mask, Mixer,
+    NormPlacement, Positions, QueryKeyNorm, Rope, RopeStretch, SharedWeight, Shares, Sinks,
+    TensorType, spec_for,
 };
 
 /// Tokens of the prompt, long enough for windows to matter.
@@ -57,12 +58,19 @@ fn experts() -> Vec<Case> {
     let mut quantized = case("quantized-experts", "qwen3moe", 2, experts(None));
     quantized.checkpoint.weights = TensorType::Blocks(BlockFormat::Q8_0);
     quantized.mean_error_max = 6e-2;
+    let window = ("attention.sliding_window", Value::U32(16));
+    let sinks = [experts(None), yarn(), vec![window]].concat();
+    let mut quantized_sinks = case("quantized-sinks", "gpt-oss", 3, sinks.clone());
+    quantized_sinks.checkpoint.weights = TensorType::Blocks(BlockFormat::Mxfp4);
+    quantized_sinks.mean_error_max = 8e-2;
     let kv_heads = ("attention.head_count_kv", Value::U32(4));
     let all_heads = [experts(None), vec![kv_heads]].concat();
     let mut cases = vec![
         case("experts", "qwen3moe", 2, experts(None)),
         quantized,
         case("experts", "llama", 2, experts(None)),
+        case("sinks-windows-yarn", "gpt-oss", 3, sinks.clone()),
+        quantized_sinks,
         own_head(case("experts", "olmoe", 2, all_heads)),
         own_head(case("shared-expert", "qwen2moe", 2, experts(Some(96)))),
         case("experts", "granitemoe", 2, scaled(None)),
@@ -313,7 +321,7 @@ fn every_tiny_checkpoint_has_llama_cpp_s_distribution() {
 /// Leaves one thing out of a spec.
 type Omission = (&'static str, fn(&mut ArchSpec));
 
-const OMISSIONS: [Omission; 16] = [
+const OMISSIONS: [Omission; 19] = [
     ("embedding scale", |it| it.embedding_scale = 1.0),
     ("logit scale", |it| it.logit_scale = 1.0),
     ("logit cap", |it| it.logit_cap = None),
@@ -335,6 +343,15 @@ const OMISSIONS: [Omission; 16] = [
         change_attentions(it, &|it| {
             it.score_scale = (it.head_dim as f32).sqrt().recip()
         });
+    }),
+    ("sinks", |it| {
+        change_attentions(it, &|it| it.sinks = Sinks::Absent)
+    }),
+    ("experts' biases", |it| {
+        change_experts(it, &|it| it.biases = Biases::Absent)
+    }),
+    ("clamp", |it| {
+        change_experts(it, &|it| it.each.activation = Activation::Silu)
     }),
     ("shares", |it| {
         change_experts(it, &|it| it.shares = other_shares(it.shares));

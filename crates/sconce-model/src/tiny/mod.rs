@@ -200,9 +200,19 @@ impl TinyCheckpoint {
     }
 }
 
+fn is_bias(role: TensorRole) -> bool {
+    matches!(
+        role,
+        TensorRole::Layer(
+            _,
+            LayerPart::ExpertGateBiases | LayerPart::ExpertUpBiases | LayerPart::ExpertDownBiases
+        )
+    )
+}
+
 /// What is stored without loss in every file.
 fn is_small(role: TensorRole) -> bool {
-    matches!(role, TensorRole::Layer(_, LayerPart::Router))
+    is_bias(role) || matches!(role, TensorRole::Layer(_, LayerPart::Router))
 }
 
 /// What `family` is with these keys, and without any tensor that could tell more.
@@ -259,7 +269,8 @@ fn weights(claim: &Claim, dice: &mut Dice) -> Vec<f32> {
             | LayerPart::QueryNorm
             | LayerPart::KeyNorm,
         ) => (1.0, 0.1),
-        TensorRole::Layer(_, _) if claim.shape.len() == 1 => (0.0, 0.2),
+        TensorRole::Layer(_, LayerPart::AttentionSinks) => (1.0, 1.0),
+        TensorRole::Layer(_, _) if claim.shape.len() == 1 || is_bias(claim.role) => (0.0, 0.2),
         TensorRole::Layer(_, _) => (0.0, 1.5 / columns.sqrt()),
     };
     let count = claim.shape.iter().product();
