@@ -57,19 +57,20 @@ fn experts() -> Vec<Case> {
     let scaled = |shared| [experts(shared), scales()].concat();
     let mut quantized = case("quantized-experts", "qwen3moe", 2, experts(None));
     quantized.checkpoint.weights = TensorType::Blocks(BlockFormat::Q8_0);
+    quantized.checkpoint.expert_weights = TensorType::Blocks(BlockFormat::Q8_0);
     quantized.mean_error_max = 6e-2;
     let window = ("attention.sliding_window", Value::U32(16));
     let sinks = [experts(None), yarn(), vec![window]].concat();
-    let mut quantized_sinks = case("quantized-sinks", "gpt-oss", 3, sinks.clone());
-    quantized_sinks.checkpoint.weights = TensorType::Blocks(BlockFormat::Mxfp4);
-    quantized_sinks.mean_error_max = 8e-2;
+    let mut quantized_sinks = own_head(case("quantized-sinks", "gpt-oss", 3, sinks.clone()));
+    quantized_sinks.checkpoint.expert_weights = TensorType::Blocks(BlockFormat::Mxfp4);
+    quantized_sinks.mean_error_max = 6e-2;
     let kv_heads = ("attention.head_count_kv", Value::U32(4));
     let all_heads = [experts(None), vec![kv_heads]].concat();
     let mut cases = vec![
         case("experts", "qwen3moe", 2, experts(None)),
         quantized,
         case("experts", "llama", 2, experts(None)),
-        case("sinks-windows-yarn", "gpt-oss", 3, sinks.clone()),
+        own_head(case("sinks-windows-yarn", "gpt-oss", 3, sinks)),
         quantized_sinks,
         own_head(case("experts", "olmoe", 2, all_heads)),
         own_head(case("shared-expert", "qwen2moe", 2, experts(Some(96)))),

@@ -217,7 +217,7 @@ fn what_is_not_computed_is_refused_by_name() {
     ];
     expect![[r#"
         general.architecture = None: has no key general.architecture (a string); convert the model again with a current tool
-        general.architecture = Some(String("mamba")): is of the unknown family "mamba"; known are gemma, gemma2, gemma3, granite, granitemoe, llama, olmo2, olmoe, phi3, qwen2, qwen2moe, qwen3, qwen3moe, smollm3: choose a model of those
+        general.architecture = Some(String("mamba")): is of the unknown family "mamba"; known are gemma, gemma2, gemma3, gpt-oss, granite, granitemoe, llama, olmo2, olmoe, phi3, qwen2, qwen2moe, qwen3, qwen3moe, smollm3: choose a model of those
         llama.expert_count = Some(U32(8)): has no key llama.expert_used_count (an integer from 0 to 4294967295); convert the model again with a current tool
         llama.expert_count = Some(U32(0)): accepted
         llama.rope.scaling.type = Some(String("su")): key llama.rope.scaling.type is "su", which is not supported yet; choose a model without it

@@ -32,6 +32,8 @@ pub struct TinyCheckpoint {
     pub extras: Vec<(&'static str, Value)>,
     /// How the matrices are stored; norms and biases are always F32.
     pub weights: TensorType,
+    /// How the experts' matrices are stored.
+    pub expert_weights: TensorType,
     /// Decides every weight.
     pub seed: u64,
 }
@@ -72,6 +74,7 @@ impl TinyCheckpoint {
                 spec,
                 extras,
                 weights,
+                expert_weights: weights,
                 seed: 1,
             },
             Err(error) => panic!("a tiny checkpoint is refused: {error}"),
@@ -181,11 +184,11 @@ impl TinyCheckpoint {
             if matches!(claim.role, TensorRole::Embedding | TensorRole::Head) {
                 hush(&mut values, &lexicon, self.spec.hidden);
             }
-            let is_plain = claim.shape.len() == 1 || is_small(claim.role);
-            let kind = if is_plain {
-                TensorType::F32
-            } else {
-                self.weights
+            let kind = match claim.shape.len() {
+                1 => TensorType::F32,
+                _ if is_small(claim.role) => TensorType::F32,
+                2 => self.weights,
+                _ => self.expert_weights,
             };
             let bytes = storing::stored(values, kind)?;
             let shape = claim.shape;
