@@ -41,6 +41,8 @@ pub struct Engine<E> {
     constraints: Constraints,
     /// What commands have brought about; the next step tells it first.
     untold: Vec<Event>,
+    /// Whoever is to start with the next step or not at all.
+    expiring: Vec<SequenceId>,
     steps: u64,
     step_tokens: TokenCount,
 }
@@ -123,6 +125,7 @@ impl<E: Executor> Engine<E> {
             rules: BTreeMap::new(),
             constraints: BTreeMap::new(),
             untold: Vec::new(),
+            expiring: Vec::new(),
             steps: 0,
             step_tokens: TokenCount(0),
         }
@@ -144,6 +147,10 @@ impl<E: Executor> Engine<E> {
                 self.scheduler.cancel(id);
                 Ok(())
             }
+            Command::Expire(id) => {
+                self.expiring.push(id);
+                Ok(())
+            }
             Command::Rewind {
                 sequence,
                 position,
@@ -160,6 +167,7 @@ impl<E: Executor> Engine<E> {
             lost: Vec::new(),
         };
         let plan = self.scheduler.plan();
+        self.expire(&mut stepped.events);
         if plan.chunks.is_empty() {
             return stepped;
         }
@@ -286,6 +294,16 @@ impl<E: Executor> Engine<E> {
             position,
         });
         Ok(())
+    }
+
+    /// Gives up whoever the step that was just planned should have started and does not.
+    fn expire(&mut self, events: &mut Vec<Event>) {
+        for sequence in std::mem::take(&mut self.expiring) {
+            if self.scheduler.expire(sequence) {
+                self.forget(sequence);
+                events.push(Event::Expired { sequence });
+            }
+        }
     }
 
     /// Counts a step, and tells who takes part for the first time.

@@ -16,6 +16,9 @@ pub enum Command {
     Start(NewSequence),
     /// Forget a sequence and free what it holds. Unknown and ended sequences are ignored.
     Cancel(SequenceId),
+    /// Give a sequence up that has not started, unless the next step starts it. Whoever has
+    /// started goes on; unknown and ended sequences are ignored.
+    Expire(SequenceId),
     /// Forget the end of an answer and go on from there.
     Rewind {
         /// The sequence; it must not have ended.
@@ -95,6 +98,11 @@ pub enum Event {
         /// Tokens that stand, the prompt among them.
         position: TokenCount,
     },
+    /// It was given up before its first step. Its last event then, in place of the end.
+    Expired {
+        /// The sequence.
+        sequence: SequenceId,
+    },
     /// It ended, and holds nothing any more. Always its last event.
     Ended {
         /// The sequence.
@@ -114,6 +122,7 @@ impl Event {
             | Self::Token { sequence, .. }
             | Self::Unsaid { sequence, .. }
             | Self::Rewound { sequence, .. }
+            | Self::Expired { sequence }
             | Self::Ended { sequence, .. } => *sequence,
         }
     }

@@ -115,6 +115,7 @@ impl HttpError {
             Self::Refused(
                 Refusal::Loading { retry_after_s }
                 | Refusal::Busy { retry_after_s, .. }
+                | Refusal::QueueTimeout { retry_after_s, .. }
                 | Refusal::CompilersBusy { retry_after_s },
             ) => Some(*retry_after_s),
             // Another instance may take it at once.
@@ -137,7 +138,9 @@ impl HttpError {
 
 fn refusal_status(refusal: &Refusal) -> StatusCode {
     match refusal {
-        Refusal::Loading { .. } | Refusal::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::Loading { .. } | Refusal::Draining | Refusal::QueueTimeout { .. } => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Refusal::Busy { .. } | Refusal::CompilersBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::UnknownModel { .. } => StatusCode::NOT_FOUND,
         Refusal::EngineStopped { .. } | Refusal::PreparationFailed { .. } => {

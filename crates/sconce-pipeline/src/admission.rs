@@ -19,12 +19,15 @@ pub struct AdmissionLimits {
     pub running_max: u32,
     /// Sequences that may wait for a place in the batch.
     pub queue_max: u32,
+    /// How long a request may wait for its turn, or `None` for ever.
+    pub wait_max: Option<Duration>,
 }
 
 /// The door: a fixed number of places, none of them reserved.
 #[derive(Debug)]
 pub(crate) struct Admission {
     places: u32,
+    wait_max: Option<Duration>,
     free: Arc<Semaphore>,
     held: Arc<MeanHold>,
 }
@@ -40,6 +43,7 @@ struct MeanHold {
 #[must_use = "dropping this gives the places back"]
 pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
+    wait_max: Option<Duration>,
     since: Instant,
     held: Arc<MeanHold>,
 }
@@ -57,6 +61,7 @@ impl Admission {
         let places = limits.running_max.saturating_add(limits.queue_max).max(1);
         Self {
             places,
+            wait_max: limits.wait_max,
             free: Arc::new(Semaphore::new(places as usize)),
             held: Arc::new(MeanHold::default()),
         }
@@ -74,6 +79,7 @@ impl Admission {
                 let held = Arc::clone(&self.held);
                 let place = Place {
                     _permit: permit,
+                    wait_max: self.wait_max,
                     since: Instant::now(),
                     held,
                 };
@@ -119,6 +125,18 @@ impl MeanHold {
     }
 }
 
+impl Place {
+    /// How long its holder may wait for its turn if it wants to for `wanted` at most.
+    pub(crate) fn wait_max(&self, wanted: Option<Duration>) -> Option<Duration> {
+        [self.wait_max, wanted].into_iter().flatten().min()
+    }
+
+    /// When another place can be hoped for.
+    pub(crate) fn retry_after_s(&self) -> u32 {
+        self.held.retry_after_s()
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.held.note(self.since.elapsed());
@@ -144,12 +162,17 @@ mod tests {
         }
     }
 
+    fn admission(running_max: u32, wait_max: Option<Duration>) -> Admission {
+        Admission::new(AdmissionLimits {
+            running_max,
+            queue_max: 1,
+            wait_max,
+        })
+    }
+
     #[test]
     fn a_request_beyond_the_places_is_busy_until_one_is_dropped() {
-        let admission = Admission::new(AdmissionLimits {
-            running_max: 2,
-            queue_max: 1,
-        });
+        let admission = admission(2, None);
         let first = admission.admit(request(2)).unwrap();
         let second = admission.admit(request(1)).unwrap();
         let busy = admission.admit(request(1)).unwrap_err();
@@ -171,10 +194,7 @@ mod tests {
 
     #[test]
     fn a_request_for_more_answers_than_places_can_never_be_admitted() {
-        let admission = Admission::new(AdmissionLimits {
-            running_max: 2,
-            queue_max: 1,
-        });
+        let admission = admission(2, None);
         let refusal = admission.admit(request(4)).unwrap_err();
         assert_eq!(
             refusal,
@@ -184,6 +204,20 @@ mod tests {
             }
         );
         assert_eq!(admission.taken(), 0);
+    }
+
+    #[test]
+    fn the_shorter_of_two_limits_on_waiting_holds() {
+        let held = |server, wanted| {
+            let admitted = admission(1, server).admit(request(1)).unwrap();
+            admitted.place.wait_max(wanted)
+        };
+        let [short, long] = [1, 2].map(|it| Some(Duration::from_secs(it)));
+        assert_eq!(held(short, long), short);
+        assert_eq!(held(long, short), short);
+        assert_eq!(held(None, short), short);
+        assert_eq!(held(long, None), long);
+        assert_eq!(held(None, None), None);
     }
 
     #[test]

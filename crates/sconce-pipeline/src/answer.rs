@@ -1,18 +1,22 @@
 //! What a request gets back: pieces of text, why each answer ended, and what it used.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use futures_util::Stream;
 use sconce_domain::{FinishReason, ToolCall, Usage};
 
+use crate::Refusal;
 use crate::admission::Place;
 use crate::record::OpenRecord;
 use crate::selection::Selection;
 use crate::spoken_stream::{SpokenEvent, SpokenStream};
 use crate::text_stream::TokenReport;
+use crate::token_stream::Turn;
 
 /// One thing that happened to a request's answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,7 +72,7 @@ pub struct AnswerStream {
     /// What it has chosen.
     chosen: VecDeque<AnswerEvent>,
     record: OpenRecord,
-    _place: Place,
+    place: Place,
 }
 
 #[derive(Debug)]
@@ -107,8 +111,47 @@ impl AnswerStream {
             selection,
             chosen: VecDeque::new(),
             record,
-            _place: place,
+            place,
         }
+    }
+
+    /// Waits until the first answer has started, for as long as the request may wait: from then on
+    /// it can be refused no more. The other answers stand behind the first in the queue.
+    pub(crate) async fn begun(mut self, wanted: Option<Duration>) -> Result<Self, Refusal> {
+        let Some(wait_max) = self.place.wait_max(wanted) else {
+            return Ok(self);
+        };
+        let since = Instant::now();
+        let turn = tokio::time::timeout(wait_max, self.turn()).await;
+        let turn = match turn {
+            Ok(turn) => turn,
+            Err(_) => {
+                self.expire();
+                self.turn().await
+            }
+        };
+        if turn == Turn::Came {
+            return Ok(self);
+        }
+        let refusal = Refusal::QueueTimeout {
+            waited_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            retry_after_s: self.place.retry_after_s(),
+        };
+        self.record.refused(refusal.reason());
+        Err(refusal)
+    }
+
+    fn expire(&self) {
+        if let Some(first) = self.answers.first().and_then(|it| it.text.as_ref()) {
+            first.expire();
+        }
+    }
+
+    fn turn(&mut self) -> impl Future<Output = Turn> {
+        poll_fn(|context| {
+            let first = self.answers.first_mut().and_then(|it| it.text.as_mut());
+            first.map_or(Poll::Ready(Turn::Came), |it| it.poll_turn(context))
+        })
     }
 
     /// The served model's own name, whatever alias the client used.

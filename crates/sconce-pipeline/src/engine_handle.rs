@@ -27,6 +27,7 @@ pub struct EngineHandle {
 pub(crate) enum EngineMessage {
     Start(Box<Start>),
     Cancel(SequenceId),
+    Expire(SequenceId),
     Stop,
 }
 
@@ -111,6 +112,12 @@ impl EngineHandle {
     pub(crate) fn cancel(&self, sequence: SequenceId) {
         // A thread that is gone has no sequence to cancel.
         let _gone = self.commands.send(EngineMessage::Cancel(sequence));
+    }
+
+    /// Has a sequence given up that has not started.
+    pub(crate) fn expire(&self, sequence: SequenceId) {
+        // A thread that is gone has ended the sequence.
+        let _gone = self.commands.send(EngineMessage::Expire(sequence));
     }
 
     pub(crate) fn stop(&self) {

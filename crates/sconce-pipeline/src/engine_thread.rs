@@ -171,6 +171,7 @@ impl<E: Executor> Worker<E> {
             match message {
                 Some(EngineMessage::Start(start)) => self.start(*start),
                 Some(EngineMessage::Cancel(sequence)) => self.cancel(sequence),
+                Some(EngineMessage::Expire(sequence)) => self.expire(sequence),
                 Some(EngineMessage::Stop) | None => return Flow::Stop,
             }
             self.publish();
@@ -215,6 +216,11 @@ impl<E: Executor> Worker<E> {
         debug_assert!(cancelled.is_ok(), "only a start can be refused");
     }
 
+    fn expire(&mut self, sequence: SequenceId) {
+        let applied = self.engine.apply(Command::Expire(sequence));
+        debug_assert!(applied.is_ok(), "only a start can be refused");
+    }
+
     /// Hands `event` on. A listener that is gone has sent a cancel or is about to.
     fn deliver(&mut self, event: Event, at: Instant) {
         match event {
@@ -242,6 +248,11 @@ impl<E: Executor> Worker<E> {
             }
             // Nobody up here rewinds, so nobody waits to hear of it.
             Event::Rewound { .. } => {}
+            Event::Expired { sequence } => {
+                if let Some(route) = self.routes.remove(&sequence) {
+                    let _gone = route.listener.send(TokenEvent::Expired);
+                }
+            }
             Event::Ended { sequence, reason } => {
                 if let Some(route) = self.routes.remove(&sequence) {
                     let _gone = route.listener.send(TokenEvent::Ended { reason });

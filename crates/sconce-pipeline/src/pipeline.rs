@@ -91,7 +91,7 @@ impl Pipeline {
         self.answer_arrived(arrival, request).await
     }
 
-    /// Answers one request. It leaves a record, refused and abandoned too.
+    /// Answers one request, once its turn has come. It leaves a record, refused and abandoned too.
     ///
     /// # Errors
     /// If the request is turned away. Nothing of it is left in the engine then.
@@ -102,7 +102,10 @@ impl Pipeline {
     ) -> Result<AnswerStream, Refusal> {
         record.asked_by(request.options.user.clone());
         match self.begin(request, &mut record).await {
-            Ok(routed) => Ok(submit(routed, record)),
+            Ok(routed) => {
+                let wait_max = routed.options.wait_max;
+                submit(routed, record).begun(wait_max).await
+            }
             Err(refusal) => {
                 record.refused(refusal.reason());
                 Err(refusal)

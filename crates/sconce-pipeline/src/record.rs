@@ -79,8 +79,9 @@ impl OpenRecord {
         self.user = user;
     }
 
-    /// Closes the record of a request that never began.
+    /// Closes the record of a request of which nothing was computed.
     pub(crate) fn refused(mut self, reason: &'static str) {
+        self.begun = None;
         self.metrics.refused(reason);
         self.outcome = Outcome::Refused(reason);
     }

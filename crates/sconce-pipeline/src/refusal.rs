@@ -27,6 +27,17 @@ pub enum Refusal {
         /// When to ask again.
         retry_after_s: u32,
     },
+    /// Its turn did not come for longer than it may wait. Nothing of it was computed.
+    #[error(
+        "the request waited {waited_ms} ms in the queue and its turn did not come, so it was given up; \
+         try again in {retry_after_s} s"
+    )]
+    QueueTimeout {
+        /// How long it waited.
+        waited_ms: u64,
+        /// When to ask again.
+        retry_after_s: u32,
+    },
     /// More answers than the server could ever hold at once.
     #[error(
         "the request wants {wanted} answers (prompts times n or best_of) and this server holds at most \
@@ -159,6 +170,7 @@ impl Refusal {
             Self::Loading { .. } => "loading",
             Self::Draining => "draining",
             Self::Busy { .. } => "busy",
+            Self::QueueTimeout { .. } => "queue_timeout",
             Self::TooManyAnswers { .. } => "too_many_answers",
             Self::UnknownModel { .. } => "unknown_model",
             Self::PromptTooLong { .. } => "prompt_too_long",

@@ -1,6 +1,7 @@
 //! What a client asks for, free of any wire format.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sconce_domain::{
     Grammar, Message, Penalties, Priority, RequestId, TokenBias, TokenCount, TokenId, ToolUse,
@@ -128,6 +129,8 @@ pub struct AnswerOptions {
     pub tools: ToolUse,
     /// How urgent it is.
     pub priority: Priority,
+    /// How long it may wait for its turn; the server's own limit holds as well.
+    pub wait_max: Option<Duration>,
     /// Whom the client says it asks for; goes into the record.
     pub user: Option<String>,
 }
@@ -152,6 +155,7 @@ impl Default for AnswerOptions {
             grammar: None,
             tools: ToolUse::default(),
             priority: Priority::default(),
+            wait_max: None,
             user: None,
         }
     }

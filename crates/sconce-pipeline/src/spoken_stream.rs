@@ -8,6 +8,7 @@ use sconce_text::{CallIds, Listening, SpeechFormat, SpeechParser, Spoken};
 
 use crate::seed::Numbers;
 use crate::text_stream::{Progress, TextEvent, TextStream, TokenReport};
+use crate::token_stream::Turn;
 
 /// What to listen for in the answers to a request, and in what format.
 #[derive(Debug, Clone)]
@@ -75,6 +76,19 @@ impl SpokenStream {
 
     pub(crate) fn progress(&self) -> Progress {
         self.progress
+    }
+
+    /// Gives the sequence up if it has not started.
+    pub(crate) fn expire(&self) {
+        if let Some(text) = &self.text {
+            text.expire();
+        }
+    }
+
+    /// Waits until the sequence has started, or will not.
+    pub(crate) fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
+        let text = self.text.as_mut();
+        text.map_or(Poll::Ready(Turn::Came), |it| it.poll_turn(context))
     }
 
     /// The next event. `Ended` is the last.

@@ -9,7 +9,7 @@ use sconce_domain::{Draw, FinishReason, TokenCount, TokenId, TokenLogprob, Token
 use sconce_text::{Detokenizer, Scanned, SpeechFormat, StopScanner, StopStrings, Tokenizer};
 
 use crate::echo::Echo;
-use crate::token_stream::{TokenEvent, TokenStream};
+use crate::token_stream::{TokenEvent, TokenStream, Turn};
 
 /// A token of an answer and how likely it and its rivals were.
 #[derive(Debug, Clone, PartialEq)]
@@ -130,6 +130,19 @@ impl TextStream {
         self.progress
     }
 
+    /// Gives the sequence up if it has not started.
+    pub(crate) fn expire(&self) {
+        if let Some(tokens) = &self.tokens {
+            tokens.expire();
+        }
+    }
+
+    /// Waits until the sequence has started, or will not.
+    pub(crate) fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
+        let tokens = self.tokens.as_mut();
+        tokens.map_or(Poll::Ready(Turn::Came), |it| it.poll_turn(context))
+    }
+
     /// The next event. `Ended` is the last.
     pub(crate) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<TextEvent> {
         while let Some(tokens) = &mut self.tokens {
@@ -147,6 +160,7 @@ impl TextStream {
                     self.report(&draw, "");
                     None
                 }
+                TokenEvent::Expired => self.end(FinishReason::Failed),
                 TokenEvent::Ended { reason } => self.end(reason),
             };
             if let Some(piece) = piece {

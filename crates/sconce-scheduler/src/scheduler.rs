@@ -87,6 +87,17 @@ impl Scheduler {
         }
     }
 
+    /// Forgets a sequence that has not started yet, and says whether it did. Whoever has started
+    /// stays, though it may wait again after a preemption.
+    pub fn expire(&mut self, id: SequenceId) -> bool {
+        let sequence = self.sequences.get(&id);
+        let waits = sequence.is_some_and(|it| !it.has_started);
+        if waits {
+            self.cancel(id);
+        }
+        waits
+    }
+
     /// Forgets the tokens of a sequence from `position` on, so that it goes on as one that never
     /// had them: the next draw follows its first `position` tokens. Only generated tokens can be
     /// forgotten. Going back to where it stands changes nothing.

@@ -104,6 +104,9 @@ pub(crate) struct LimitArguments {
     /// Requests that may wait for a place in the batch; more are answered 429.
     #[arg(long, value_name = "N", default_value = "256")]
     pub(crate) queue_max: u32,
+    /// Time that a request may wait for its turn before it is answered 503; 0 lets it wait for ever.
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    pub(crate) queue_timeout_s: u64,
     /// Tokens that one step computes at most.
     #[arg(long, value_name = "N", default_value = "128")]
     pub(crate) step_tokens_max: NonZeroU32,

@@ -4,6 +4,7 @@ use crate::faults::Edit::{Expression, Statements};
 use crate::faults::{Fault, fault};
 
 const ENGINE: &str = "sconce-engine/src/engine.rs";
+const SCHEDULER: &str = "sconce-scheduler/src/scheduler.rs";
 const RULES: &str = "sconce-engine/src/rules.rs";
 const CONSTRAINT: &str = "sconce-engine/src/constraint.rs";
 
@@ -25,6 +26,40 @@ pub(crate) const FAULTS: &[Fault] = &[
         "going back keeps drawing as before",
         ENGINE,
         Statements("rules.sampling = sampling;", ""),
+    ),
+    fault(
+        "whoever has started is given up like one that has not",
+        SCHEDULER,
+        Expression(
+            "sequence.is_some_and(|it| !it.has_started)",
+            "sequence.is_some()",
+        ),
+    ),
+    fault(
+        "whoever is to be given up goes on waiting",
+        SCHEDULER,
+        Expression("sequence.is_some_and(|it| !it.has_started)", "false"),
+    ),
+    fault(
+        "whoever is given up keeps its rules",
+        ENGINE,
+        Expression(
+            "self.scheduler.expire(sequence)",
+            "{ if self.scheduler.expire(sequence) { events.extend([Event::Expired { sequence }]); } false }",
+        ),
+    ),
+    fault(
+        "giving up is not told",
+        ENGINE,
+        Statements("events.push(Event::Expired { sequence });", ""),
+    ),
+    fault(
+        "whoever the next step would start is given up",
+        ENGINE,
+        Expression(
+            "self.scheduler.plan()",
+            "{ self.expire(&mut stepped.events); self.scheduler.plan() }",
+        ),
     ),
     fault(
         "a stop token is told",

@@ -1,6 +1,6 @@
 //! Who has asked for what, what each must hear, and what each has heard.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use sconce_domain::{
@@ -61,6 +61,8 @@ pub(crate) struct Crowd {
     live: BTreeMap<SequenceId, Member>,
     gone: Vec<Member>,
     arrived: usize,
+    /// Whoever is to start with the next step or be given up.
+    expiring: BTreeSet<SequenceId>,
     /// Of each tenant and priority, the place of whoever started last.
     last_started: BTreeMap<(TenantId, Priority), usize>,
     pub(crate) queried_tokens: u64,
@@ -162,6 +164,18 @@ impl Crowd {
         self.member(id).rewind(to, sampling);
     }
 
+    pub(crate) fn expire(&mut self, id: SequenceId) {
+        self.expiring.insert(id);
+    }
+
+    /// Whoever was to be given up has started or is gone.
+    pub(crate) fn check_that_nobody_outwaits_its_time(&mut self) {
+        let expiring = std::mem::take(&mut self.expiring);
+        let mut waiting = self.live.iter().filter(|(_, it)| !it.has_started);
+        let late = waiting.find(|(id, _)| expiring.contains(id));
+        assert!(late.is_none(), "{late:?} should not wait any more");
+    }
+
     pub(crate) fn check_that_rewinds_are_told(&self) {
         let told = self.live.values().all(|it| it.rewinds.is_empty());
         assert!(told, "somebody was taken back and not told so");
@@ -203,6 +217,17 @@ impl Crowd {
             Event::Rewound { sequence, position } => {
                 let expected = self.member(*sequence).rewinds.pop_front();
                 assert_eq!(expected, Some(*position), "{sequence} goes back elsewhere");
+            }
+            Event::Expired { sequence } => {
+                assert!(
+                    self.expiring.contains(sequence),
+                    "nobody gave {sequence} up"
+                );
+                assert!(
+                    !self.member(*sequence).has_started,
+                    "{sequence} had started"
+                );
+                self.leave(*sequence);
             }
             Event::Ended { sequence, reason } => {
                 self.member(*sequence).check_end(*reason, step_failed);

@@ -45,6 +45,10 @@ pub(crate) const ALL: &[Scenario] = &[
         taken_back_from_a_shared_block,
     ),
     (
+        "whoever is given up starts with the next step or never",
+        given_up,
+    ),
+    (
         "what cannot be started is refused and changes nothing",
         refusals,
     ),
@@ -213,6 +217,28 @@ fn a_prompt_beside_streams() {
     assert_eq!(bench.step().0, [1, 512]);
     assert_eq!(bench.step().0, [1, 342], "a row costs half as much again");
     bench.finish();
+}
+
+fn given_up() {
+    let mut bench = Bench::of_places(1, 64, 64);
+    for id in 1..=3 {
+        bench.start(sequence(id, prompt(0, 8), 4));
+    }
+    for id in [1, 3] {
+        let expire = Command::Expire(SequenceId(id));
+        bench.engine.apply(expire).expect("anybody may be given up");
+    }
+    let (computed, told) = bench.step();
+    assert_eq!(computed, [8], "whoever can start does");
+    let expired = Event::Expired {
+        sequence: SequenceId(3),
+    };
+    assert_eq!((told.len(), &told[0]), (3, &expired), "{told:?}");
+    let first = Command::Expire(SequenceId(1));
+    bench.engine.apply(first).expect("anybody may be given up");
+    let (_, told) = bench.finish();
+    let answers = told.iter().filter(|it| matches!(it, Event::Ended { .. }));
+    assert_eq!(answers.count(), 2, "whoever has started goes on: {told:?}");
 }
 
 fn rewind(sequence: u64, position: u32) -> Command {

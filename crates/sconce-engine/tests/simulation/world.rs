@@ -32,6 +32,7 @@ pub(crate) struct Seen {
     sequences: u64,
     cancelled: u64,
     rewound: u64,
+    expired: u64,
     refused: u64,
     preempted: u64,
     displaced: u64,
@@ -65,6 +66,7 @@ pub(crate) fn simulate(seed: u64) -> Seen {
         }
         world.rewind();
         world.leave();
+        world.expire();
         world.step();
         if arrivals_are_over && world.engine.is_idle() {
             return world.end();
@@ -244,6 +246,24 @@ impl World {
         }
     }
 
+    /// Loses patience with some, whether they have started or not.
+    fn expire(&mut self) {
+        let live: Vec<SequenceId> = self.crowd.live().collect();
+        for id in live {
+            if self.dice.chance(1) {
+                let applied = self.engine.apply(Command::Expire(id));
+                assert_eq!(applied, Ok(()), "anybody may lose patience");
+                self.crowd.expire(id);
+            }
+        }
+        let unknown = Command::Expire(SequenceId(u64::MAX));
+        assert_eq!(
+            self.engine.apply(unknown),
+            Ok(()),
+            "whoever is unknown is ignored"
+        );
+    }
+
     fn step(&mut self) {
         self.notes.borrow_mut().clear();
         let was_idle = self.engine.is_idle();
@@ -262,6 +282,7 @@ impl World {
             self.seen.count(event);
         }
         self.crowd.check_that_rewinds_are_told();
+        self.crowd.check_that_nobody_outwaits_its_time();
         self.check_that_no_stream_stutters(before, &stepped.events);
         self.check_that_nothing_is_lost();
     }
@@ -375,6 +396,10 @@ impl Seen {
                 self.scored += 1;
                 return;
             }
+            Event::Expired { .. } => {
+                self.expired += 1;
+                return;
+            }
             _ => return,
         };
         match reason {
@@ -388,6 +413,7 @@ impl Seen {
         self.sequences += other.sequences;
         self.cancelled += other.cancelled;
         self.rewound += other.rewound;
+        self.expired += other.expired;
         self.refused += other.refused;
         self.preempted += other.preempted;
         self.displaced += other.displaced;
@@ -404,6 +430,7 @@ impl Seen {
             sequences,
             cancelled,
             rewound,
+            expired,
             refused,
             preempted,
             displaced,
@@ -419,8 +446,8 @@ impl Seen {
             ..
         } = *self;
         let rarest = [
-            cancelled, rewound, preempted, displaced, hit_tokens, stopped, filled, failed, lost,
-            scored,
+            cancelled, rewound, expired, preempted, displaced, hit_tokens, stopped, filled, failed,
+            lost, scored,
         ]
         .into_iter()
         .min();

@@ -1,6 +1,7 @@
 //! The fields that chat and completion requests share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sconce_domain::{Penalties, Priority, TokenBias, TokenCount, TokenId, Truncation};
 use sconce_pipeline::{AnswerOptions, AnswerRequest, EndTokens};
@@ -23,6 +24,8 @@ const STOP_TOKENS_MAX: usize = 128;
 const BIASED_TOKENS_MAX: usize = 300;
 /// Bytes of `user`, which goes into the record.
 const USER_BYTES_MAX: usize = 512;
+/// A day: whoever would wait longer need not say so.
+const QUEUE_TIMEOUT_MAX_S: f32 = 86_400.0;
 /// Alternatives that may be asked for at each token.
 pub(super) const ALTERNATIVES_MAX: u32 = 20;
 
@@ -61,6 +64,7 @@ pub(super) fn take_options(fields: &mut Fields) -> Result<AnswerOptions, HttpErr
         end_tokens: take_end_tokens(fields)?,
         grammar: take_grammar(fields)?,
         priority: take_priority(fields)?,
+        wait_max: take_wait_max(fields)?,
         user: take_user(fields)?,
         ..usual
     })
@@ -218,6 +222,11 @@ fn take_priority(fields: &mut Fields) -> Result<Priority, HttpError> {
     Ok(number
         .and_then(|it| i32::try_from(it).ok())
         .map_or_else(Priority::default, Priority))
+}
+
+fn take_wait_max(fields: &mut Fields) -> Result<Option<Duration>, HttpError> {
+    let seconds = fields.number("queue_timeout_s", 0.0..=QUEUE_TIMEOUT_MAX_S)?;
+    Ok(seconds.map(Duration::from_secs_f32))
 }
 
 fn take_user(fields: &mut Fields) -> Result<Option<String>, HttpError> {

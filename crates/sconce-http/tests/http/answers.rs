@@ -405,3 +405,47 @@ async fn the_more_urgent_go_first_take_a_place_and_cost_nobody_a_token() {
     assert!(sooner.1 < first.1 && first.1 < later.1);
     assert_eq!(engine.status().displacements_total, 1);
 }
+
+/// One place that is taken for a while, a limit of the server's, and shorter ones of requests.
+#[tokio::test]
+async fn a_request_whose_turn_does_not_come_is_a_503_and_leaves_nothing_behind() {
+    let ms = std::time::Duration::from_millis;
+    let sizes = Sizes {
+        running_max: 1,
+        wait_max: Some(ms(150)),
+        ..Sizes::default()
+    };
+    let stage = Stage::new(crate::stage::Echo { step: ms(10) }, sizes);
+    let server = started(&stage).await;
+    let long = json!({"prompt": "x".repeat(60), "max_tokens": 60, "queue_timeout_s": 0});
+    let post = async |body: Value| server.post(COMPLETIONS, body.to_string().as_bytes()).await;
+    let (streamed, hasty) = (
+        json!({"prompt": "a", "stream": true, "queue_timeout_s": 600}),
+        json!({"prompt": ["a", "b"], "n": 2, "queue_timeout_s": 0}),
+    );
+    let begun = std::time::Instant::now();
+    let waiting = async {
+        tokio::time::sleep(ms(50)).await;
+        let replies = tokio::join!(post(streamed), post(hasty));
+        (replies, begun.elapsed())
+    };
+    let (first, ((streamed, hasty), waited)) = tokio::join!(post(long), waiting);
+    let statuses = [&first, &streamed, &hasty].map(|it| it.status);
+    assert_eq!(statuses, [200, 503, 503], "who can start at once does");
+    assert!(waited >= ms(200) && waited < ms(500), "{waited:?}");
+    for reply in [streamed, hasty] {
+        assert_eq!(reply.json()["error"]["code"], "queue_timeout");
+        assert_eq!(reply.json()["error"]["type"], "server_error");
+        assert!(reply.header("retry-after").is_some(), "{reply:?}");
+    }
+    let status = stage.engine.handle().status();
+    assert_eq!((status.waiting, stage.pipeline.answers_open()), (0, 0));
+    let metrics = server.get("/metrics").await.body;
+    for line in [
+        "sconce_requests_refused_total{reason=\"queue_timeout\"} 2",
+        "finished_reason=\"abort\",model_name=\"tiny\"} 0",
+        "finished_reason=\"error\",model_name=\"tiny\"} 0",
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in {metrics}");
+    }
+}

@@ -44,6 +44,7 @@ async fn a_server_listens_before_its_model_is_loaded() {
     let limits = AdmissionLimits {
         running_max: 4,
         queue_max: 4,
+        wait_max: None,
     };
     let pipeline = Arc::new(Pipeline::new(limits));
     let server = Server::start(&pipeline, HttpLimits::default()).await;

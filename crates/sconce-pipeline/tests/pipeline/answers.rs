@@ -379,6 +379,7 @@ async fn a_pipeline_refuses_while_it_loads_and_while_it_drains() {
     let limits = sconce_pipeline::AdmissionLimits {
         running_max: 2,
         queue_max: 2,
+        wait_max: None,
     };
     let pipeline = Pipeline::new(limits);
     assert_eq!(pipeline.readiness(), Readiness::Loading);
@@ -411,6 +412,7 @@ async fn requests_that_cannot_be_served_are_refused_with_numbers() {
         running_max: 1,
         queue_max: 1,
         context: 8,
+        ..Sizes::default()
     };
     let stage = Stage::new(
         crate::stage::Echo {
@@ -466,6 +468,7 @@ async fn a_request_beyond_the_places_is_refused_until_one_is_given_back() {
         running_max: 1,
         queue_max: 1,
         context: 8,
+        ..Sizes::default()
     };
     let echo = crate::stage::Echo {
         step: Duration::from_millis(20),

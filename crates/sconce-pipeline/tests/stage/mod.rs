@@ -142,6 +142,7 @@ pub(crate) struct Sizes {
     pub(crate) running_max: u32,
     pub(crate) queue_max: u32,
     pub(crate) context: u32,
+    pub(crate) wait_max: Option<Duration>,
 }
 
 impl Default for Sizes {
@@ -150,6 +151,7 @@ impl Default for Sizes {
             running_max: 8,
             queue_max: 24,
             context: 512,
+            wait_max: None,
         }
     }
 }
@@ -168,6 +170,7 @@ impl Stage {
         let pipeline = Arc::new(Pipeline::new(AdmissionLimits {
             running_max: sizes.running_max,
             queue_max: sizes.queue_max,
+            wait_max: sizes.wait_max,
         }));
         let engine = open(&pipeline, executor, sizes);
         Self { pipeline, engine }

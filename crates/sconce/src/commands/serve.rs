@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use sconce_http::{HttpLimits, HttpState};
@@ -28,6 +29,8 @@ pub(crate) async fn run(arguments: ServeArguments, fetching: &FetchArguments) ->
     let pipeline = Arc::new(Pipeline::new(AdmissionLimits {
         running_max: arguments.limits.running_max.get(),
         queue_max: arguments.limits.queue_max,
+        wait_max: Some(Duration::from_secs(arguments.limits.queue_timeout_s))
+            .filter(|it| !it.is_zero()),
     }));
     let drain_timeout_s = arguments.limits.drain_timeout_s;
     let limits = HttpLimits {
