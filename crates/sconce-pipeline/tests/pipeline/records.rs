@@ -127,12 +127,21 @@ async fn a_request_that_is_never_read_leaves_a_record() {
     );
 }
 
-#[tokio::test]
-async fn a_request_that_is_left_while_its_prompt_is_made_leaves_a_record() {
+/// The one thread that makes prompts is kept busy, so that the request cannot be further on when it
+/// is left.
+#[test]
+fn a_request_that_is_left_while_its_prompt_is_made_leaves_a_record() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.max_blocking_threads(1).enable_all().build();
+    runtime.unwrap().block_on(leave_while_the_prompt_is_made());
+}
+
+async fn leave_while_the_prompt_is_made() {
     let log = Log::listening();
     let limits = AdmissionLimits {
         running_max: 2,
         queue_max: 2,
+        wait_max: None,
     };
     let pipeline = Pipeline::new(limits);
     let _engine = open(
@@ -142,13 +151,19 @@ async fn a_request_that_is_left_while_its_prompt_is_made_leaves_a_record() {
         },
         Sizes::default(),
     );
+    let (free, is_freed) = std::sync::mpsc::channel::<()>();
+    let busy = tokio::task::spawn_blocking(move || is_freed.recv());
     let mut unfinished = Box::pin(pipeline.answer(secret(0xdef, 1)));
     let polled = unfinished
         .as_mut()
         .poll(&mut Context::from_waker(Waker::noop()));
     assert!(polled.is_pending(), "the prompt is made on another thread");
+    assert!(log.records(0xdef).is_empty(), "it has not ended");
+    assert_eq!(pipeline.answers_open(), 1);
     drop(unfinished);
     assert_eq!(log.records(0xdef).len(), 1);
     assert_eq!(log.records(0xdef)[0]["end"], "abort");
+    free.send(()).unwrap();
+    busy.await.unwrap().unwrap();
     eventually("the place is given back", || pipeline.answers_open() == 0).await;
 }
