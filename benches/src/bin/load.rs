@@ -6,12 +6,8 @@
 //! no prefix cache helps within a run. A second run sends the same ones, so a server that has seen the
 //! first finds them in its cache: start it anew to measure prompts as well. Prints tokens a second over
 //! all clients, the time to the first token and the time between tokens.
-#![expect(
-    clippy::print_stdout,
-    reason = "a benchmark's output is what it prints"
-)]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -56,8 +52,16 @@ fn main() -> Result<()> {
             Err(_) => bail!("a client panicked"),
         }
     }
-    report(&load, all, begun.elapsed());
-    Ok(())
+    let told = report(&mut std::io::stdout().lock(), &load, all, begun.elapsed());
+    Ok(unless_the_reader_left(told)?)
+}
+
+/// Whoever reads the report may stop early, as `head` does.
+fn unless_the_reader_left(told: std::io::Result<()>) -> std::io::Result<()> {
+    told.or_else(|error| match error.kind() {
+        ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
 }
 
 impl Load {
@@ -121,32 +125,47 @@ impl Seen {
     }
 }
 
-fn report(load: &Load, mut all: Seen, elapsed: Duration) {
+fn report(
+    out: &mut impl Write,
+    load: &Load,
+    mut all: Seen,
+    elapsed: Duration,
+) -> std::io::Result<()> {
     let rate = all.tokens as f64 / elapsed.as_secs_f64();
     let requests = load.clients * load.requests;
-    println!(
+    writeln!(
+        out,
         "{} clients: {rate:.1} tok/s ({} tokens of {requests} answers in {:.1} s; {:.0} tokens a prompt)",
         load.clients,
         all.tokens,
         elapsed.as_secs_f64(),
         all.prompt_tokens as f64 / requests as f64
-    );
+    )?;
     if all.uncounted > 0 {
-        println!(
+        writeln!(
+            out,
             "the server told no usage for {} answers: their events are counted instead",
             all.uncounted
-        );
+        )?;
     }
-    line("time to first token", &mut all.first_token_ms);
-    line("time between tokens", &mut all.between_tokens_ms);
+    writeln!(
+        out,
+        "{}",
+        line("time to first token", &mut all.first_token_ms)
+    )?;
+    writeln!(
+        out,
+        "{}",
+        line("time between tokens", &mut all.between_tokens_ms)
+    )
 }
 
-fn line(what: &str, values: &mut [f64]) {
+fn line(what: &str, values: &mut [f64]) -> String {
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);
     let at = |share: f64| values.get((last as f64 * share).round() as usize);
     let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| at(share).copied().unwrap_or(f64::NAN));
-    println!("{what}: p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms");
+    format!("{what}: p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms")
 }
 
 fn run_client(load: &Load, client: u64) -> Result<Seen> {
@@ -220,4 +239,38 @@ fn stream(address: &str, body: &str, seen: &mut Seen) -> Result<()> {
     seen.tokens += counted("completion_tokens").unwrap_or(texts);
     seen.prompt_tokens += counted("prompt_tokens").unwrap_or(0);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes one line and then fails.
+    struct Reader(ErrorKind, bool);
+
+    impl Write for Reader {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            if self.1 {
+                return Err(self.0.into());
+            }
+            self.1 = bytes.ends_with(b"\n");
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_leaves_early_is_no_fault_and_a_full_disk_is() {
+        let load = Load::parse(["http://127.0.0.1:1", "1"].map(str::to_owned).into_iter());
+        let load = load.expect("these are fine arguments");
+        let told_to = |kind| {
+            let out = &mut Reader(kind, false);
+            unless_the_reader_left(report(out, &load, Seen::default(), Duration::ZERO))
+        };
+        assert!(told_to(ErrorKind::BrokenPipe).is_ok());
+        assert!(told_to(ErrorKind::StorageFull).is_err());
+    }
 }
