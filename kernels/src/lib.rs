@@ -6,11 +6,13 @@
 //! depends neither on its neighbours in the batch, nor on how a prompt was cut into chunks, nor on
 //! the number of threads, nor on the processor, and tests compare bits where others need bounds.
 
+pub mod activation;
 pub mod dense_matmul;
 pub mod expert_routing;
 pub mod gated_activation;
 mod isa;
 mod lanes;
+pub mod layer_norm;
 pub mod paged_attention;
 mod pool;
 pub mod quantized_matmul;
@@ -18,6 +20,7 @@ pub mod rms_norm;
 pub mod rope;
 mod row_groups;
 pub mod soft_cap;
+pub mod text_attention;
 
 pub use isa::Isa;
 pub use pool::{DisjointSlice, Pool};

@@ -1,4 +1,4 @@
-//! Real weights against llama.cpp: tokens, rendered chats and distributions, and against
+//! Real weights against llama.cpp and text-embeddings-inference: tokens, rendered chats and distributions, and against
 //! themselves: however a prompt is cut and whatever else is in the batch, the bits are the same.
 //!
 //! The facts are in this folder's `.jsonl` files; its README says where they come from and how
@@ -14,6 +14,7 @@
 
 mod batching;
 mod distribution;
+mod encoder;
 mod masks;
 mod schemas;
 mod session;

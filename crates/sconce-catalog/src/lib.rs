@@ -19,7 +19,9 @@ mod stamp;
 mod wheel;
 
 pub use cache::ModelCache;
-pub use card::{Chat, Golden, ModelCard, Source, WheelPackage, WheelSource};
+pub use card::{
+    Chat, Companion, Golden, GoldenVector, ModelCard, ModelKind, Source, WheelPackage, WheelSource,
+};
 pub use catalog::{Catalog, ResolvedModel};
 pub use digest::Sha256Digest;
 pub use error::CatalogError;

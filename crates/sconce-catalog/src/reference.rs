@@ -7,6 +7,10 @@ use serde::Deserialize;
 
 use crate::{Catalog, CatalogError};
 
+/// The weights of a model that is a folder.
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+/// How the files of models end, those that belong to weights last.
+const FILE_ENDINGS: [&str; 3] = [".gguf", ".safetensors", ".json"];
 /// The branch that is meant when no revision is given.
 const REVISION_DEFAULT: &str = "main";
 
@@ -15,14 +19,15 @@ const REVISION_DEFAULT: &str = "main";
 pub enum ModelReference {
     /// A card, by its own name.
     Card(String),
-    /// A file on this machine.
+    /// A file on this machine, or a folder with a file `model.safetensors`.
     Path(PathBuf),
     /// A file in a repository of the hub.
     Hub(HubFile),
 }
 
 impl ModelReference {
-    /// Reads a card's name or alias, a path that ends in `.gguf` or exists, or
+    /// Reads a card's name or alias, a path that ends in `.gguf` or exists, a folder
+    /// with a `model.safetensors` in it, or
     /// `HUB/REPO:FILE.gguf` with an optional `@REVISION` after the repository.
     ///
     /// # Errors
@@ -32,7 +37,7 @@ impl ModelReference {
             return Ok(Self::Card(card.name.clone()));
         }
         let path = Path::new(text);
-        if path.is_file() {
+        if path.is_file() || path.join(WEIGHTS).is_file() {
             return Ok(Self::Path(path.to_path_buf()));
         }
         if let Some(file) = HubFile::parse(text) {
@@ -79,7 +84,8 @@ impl TryFrom<HubFileText> for HubFile {
 }
 
 impl HubFile {
-    /// `repository` is `OWNER/NAME`; `file` is a path inside it that ends in `.gguf`.
+    /// `repository` is `OWNER/NAME`; `file` is a path inside it that ends in `.gguf`, `.safetensors` or
+    /// `.json`.
     ///
     /// # Errors
     /// If a part is empty, would leave its folder, or has a character that hubs do not allow.
@@ -91,8 +97,13 @@ impl HubFile {
         if !revision.split('/').all(is_plain_name) {
             return Err(format!("revision {revision:?} is no branch, tag or commit"));
         }
-        if !file.split('/').all(is_file_name) || !file.to_ascii_lowercase().ends_with(".gguf") {
-            return Err(format!("file {file:?} is no path of a .gguf file"));
+        let lower = file.to_ascii_lowercase();
+        let is_model_file = FILE_ENDINGS.iter().any(|it| lower.ends_with(it));
+        if !file.split('/').all(is_file_name) || !is_model_file {
+            let endings = FILE_ENDINGS.join(", ");
+            return Err(format!(
+                "file {file:?} is no path that ends in one of {endings}"
+            ));
         }
         Ok(Self {
             owner: owner.to_owned(),
@@ -105,7 +116,21 @@ impl HubFile {
     fn parse(text: &str) -> Option<Self> {
         let (place, file) = text.split_once(':')?;
         let (repository, revision) = place.split_once('@').unwrap_or((place, REVISION_DEFAULT));
-        Self::new(repository, revision, file).ok()
+        // Weights of other kinds need files beside them, which only a card or a folder has.
+        let is_whole = file.to_ascii_lowercase().ends_with(FILE_ENDINGS[0]);
+        Self::new(repository, revision, file)
+            .ok()
+            .filter(|_| is_whole)
+    }
+
+    /// The file at `path` from this one's folder.
+    pub(crate) fn beside(&self, path: &str) -> Option<Self> {
+        let file = match self.file.rsplit_once('/') {
+            Some((folder, _)) => format!("{folder}/{path}"),
+            None => path.to_owned(),
+        };
+        let repository = format!("{}/{}", self.owner, self.repository);
+        Self::new(&repository, &self.revision, &file).ok()
     }
 
     /// Who owns the repository.

@@ -29,7 +29,10 @@ pub(crate) async fn fetch(
     let origin = origin_of(source);
     let mut pip = Pip {
         settings,
-        wheels: staging.join("wheels"),
+        wheels: wanted
+            .shared_wheels
+            .clone()
+            .unwrap_or_else(|| staging.join("wheels")),
         arriving: staging.join("arriving"),
         temporary: staging.join("temporary"),
         bytes_told: 0,

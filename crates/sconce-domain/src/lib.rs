@@ -1,5 +1,6 @@
 //! The words Sconce is told in: ids, units, requests, messages. No logic, no serde.
 
+mod encoder_text;
 mod grammar;
 mod ids;
 mod message;
@@ -10,6 +11,7 @@ mod token_mask;
 mod tool;
 mod units;
 
+pub use encoder_text::EncoderText;
 pub use grammar::{CallForm, FunctionForm, Grammar};
 pub use ids::{BlockId, RequestId, SequenceId, TenantId, TokenId};
 pub use message::{Message, Role};

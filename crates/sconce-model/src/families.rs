@@ -38,6 +38,34 @@ const FAMILIES: [(&str, Describe); 15] = [
     ("smollm3", smollm3),
 ];
 
+/// What an encoder's file holds beside the encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EncoderHead {
+    /// Nothing that is needed: rows are pooled.
+    None,
+    /// A pooler and a classifier.
+    Classifier,
+}
+
+/// What an encoder's configuration means by its family and by the class that wrote it.
+pub(crate) fn encoder_head(family: &str, class: Option<&str>) -> Result<EncoderHead, LoadFault> {
+    let unknown = |found: &str, known: &str| LoadFault::UnknownFamily {
+        found: found.to_owned(),
+        known: known.to_owned(),
+    };
+    if family != "bert" {
+        return Err(unknown(family, "bert, for encoders"));
+    }
+    match class {
+        None | Some("BertModel") => Ok(EncoderHead::None),
+        Some("BertForSequenceClassification") => Ok(EncoderHead::Classifier),
+        Some(other) => Err(unknown(
+            other,
+            "BertModel and BertForSequenceClassification, for encoders",
+        )),
+    }
+}
+
 /// What a file says about its decoder.
 struct Checkpoint<'f> {
     family: &'f str,

@@ -1,10 +1,11 @@
-//! GGUF and safetensors loading, `ArchSpec`, the decoder; implements the engine's port on candle.
+//! GGUF and safetensors loading, `ArchSpec`, the decoder, encoders; implements the engine's port on candle.
 
 mod arch;
 mod claims;
 mod cpu;
 mod decoder;
 mod demands;
+mod encoder;
 mod executor;
 mod expert_linear;
 mod families;
@@ -27,6 +28,7 @@ pub use arch::{
 };
 pub use claims::{Claim, LayerPart, TensorRole};
 pub use decoder::{Batch, BatchChunk, Decoder, DecoderSettings, LogitRows, MemoryUse};
+pub use encoder::{Encoder, EncoderFolder, EncoderOutput, EncoderSpec, Pooling};
 pub use executor::DecoderExecutor;
 pub use families::spec_for;
 pub use gguf::{GgufFile, MappedTensor, Metadata, MetadataValue, TensorInfo, TensorType};

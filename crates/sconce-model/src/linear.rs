@@ -9,6 +9,9 @@ use sconce_kernels::quantized_matmul::{PackedMatrix, Placed};
 
 use crate::cpu::Cpu;
 
+/// Rows that a thread adds a bias to at least: fewer are done sooner than shared.
+const BIAS_ROWS_MIN: usize = 32;
+
 /// One matrix as it was loaded.
 #[derive(Debug)]
 pub(crate) enum Matrix {
@@ -112,11 +115,14 @@ impl Linear {
             dense_matmul::matmul(cpu.isa, &mut cpu.pool, x, matrix, (out, placement));
         }
         if let Some(bias) = &self.bias {
-            for row in out.chunks_exact_mut(self.width) {
-                row.iter_mut()
-                    .zip(bias)
-                    .for_each(|(out, bias)| *out += bias);
-            }
+            let rows = cpu.pool.part_length(rows, BIAS_ROWS_MIN);
+            cpu.pool.run_parts(out, rows * self.width, &|_, part| {
+                for row in part.chunks_exact_mut(self.width) {
+                    row.iter_mut()
+                        .zip(bias)
+                        .for_each(|(out, bias)| *out += bias);
+                }
+            });
         }
     }
 

@@ -127,6 +127,9 @@ pub enum LoadFault {
     /// The JSON at the beginning of a safetensors file is not what it has to be.
     #[error("has no safetensors header: {0}; the file is another or damaged: fetch it again")]
     SafetensorsHeader(String),
+    /// A file of JSON beside the weights is not what it has to be.
+    #[error("cannot be understood: {0}; fetch it again")]
+    Config(String),
     /// Bytes among the tensors that belong to none.
     #[error(
         "bytes {start} to {end} belong to no tensor; the file is damaged or hostile: fetch it again"

@@ -5,6 +5,7 @@
 //! file the model crate read; nothing here opens a file, asks a clock or knows a model by name.
 
 mod detokenizer;
+mod encoder_tokenizer;
 mod error;
 mod speech;
 mod stop_strings;
@@ -13,6 +14,7 @@ mod tokenizer;
 mod vocabulary;
 
 pub use detokenizer::Detokenizer;
+pub use encoder_tokenizer::EncoderTokenizer;
 pub use error::TextError;
 pub use speech::{CallIds, Listening, SpeechFormat, SpeechParser, Spoken, Thoughts};
 pub use stop_strings::{Scanned, StopScanner, StopStrings};

@@ -84,10 +84,14 @@ fn check_goldens(card: &ModelCard, recorded: &Value) -> usize {
     card.goldens.len()
 }
 
+/// What is said of a card that has `old` once it has `new` there.
 fn fault_of(old: &str, new: &str) -> String {
-    let (name, text) = card_texts().remove(0);
-    assert!(text.contains(old), "{name} has no {old:?}");
-    ModelCard::parse(&name, &text.replacen(old, new, 1))
+    let with_hub = |it: &&(String, String)| it.1.contains("\"hub\"") && it.1.contains(old);
+    let texts = card_texts();
+    let found = texts.iter().find(with_hub);
+    let found = found.or_else(|| texts.iter().find(|it| it.1.contains(old)));
+    let (name, text) = found.expect("a card has the old text");
+    ModelCard::parse(name, &text.replacen(old, new, 1))
         .unwrap_err()
         .to_string()
 }
@@ -117,6 +121,23 @@ fn a_wrong_card_is_refused_with_the_reason() {
             "prompt_tokens = [] #",
             "a golden has no tokens",
         ),
+        (
+            "file = \"tokenizer.json\"",
+            "file = \"../tokenizer.json\"",
+            "is no plain path",
+        ),
+        (
+            "file = \"tokenizer.json\"",
+            "file = \"config.json\"",
+            "is there twice",
+        ),
+        (
+            "packages = [\n    { name = \"gt-",
+            "packages = [\n{ name = \"a\", version = \"1\", member = \"b\" },{ name = \"gt-",
+            "source 0 has no place for companion",
+        ),
+        ("kind = \"encoder\"", "kind = \"reader\"", "unknown variant"),
+        ("kind = \"encoder\"", "", "at least one golden"),
     ] {
         let message = fault_of(old, new);
         assert!(message.contains(reason), "{old:?} -> {new:?}: {message}");

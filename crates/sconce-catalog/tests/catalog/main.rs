@@ -6,6 +6,7 @@
 
 mod cache;
 mod cards;
+mod companions;
 mod hub;
 mod local_hub;
 mod scene;

@@ -2,6 +2,7 @@
 
 mod claims;
 mod draft;
+mod encoders;
 mod hostile_files;
 mod invariance;
 mod mapping;

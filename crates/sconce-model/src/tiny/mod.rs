@@ -1,10 +1,13 @@
-//! Tiny random checkpoints, written in milliseconds: whole GGUF files for tests to load and serve.
+//! Tiny random checkpoints, written in milliseconds: whole GGUF files, and an encoder's folder, for
+//! tests to load and serve.
 //!
 //! Everything follows from an `ArchSpec`: the metadata says it, the tensors are its claims. So a
 //! new variant of the spec has a checkpoint of its own as soon as it can be claimed.
 
+mod encoder;
 mod lexicon;
 mod randomness;
+mod safetensors;
 mod storing;
 mod writer;
 
@@ -17,8 +20,10 @@ use crate::claims::{Claim, LayerPart, TensorRole};
 use crate::families::spec_of;
 use crate::gguf::{Metadata, TensorType};
 use crate::load_error::{LoadError, LoadFault};
+pub use encoder::TinyEncoder;
 use lexicon::Lexicon;
 use randomness::Dice;
+pub use safetensors::safetensors_bytes;
 pub use writer::{TinyTensor, gguf_bytes};
 
 /// A checkpoint to be written. Change the fields first where a test needs another one.
