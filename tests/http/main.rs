@@ -10,6 +10,7 @@
 
 mod answers;
 mod bad_input;
+mod call_fixtures;
 mod command_line;
 mod crowd;
 mod lifecycle;

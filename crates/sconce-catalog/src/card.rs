@@ -94,6 +94,8 @@ pub struct Companion {
 pub struct Chat {
     /// Special tokens that end an answer, besides the file's own end-of-sequence token.
     pub end_tokens: Vec<String>,
+    /// The name of the format that the model calls functions in; without one, its template tells.
+    pub tools: Option<String>,
 }
 
 /// A place that has a model's file.

@@ -13,7 +13,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
 use sconce_domain::{FinishReason, Usage};
-use sconce_pipeline::{AnswerEvent, AnswerStream};
+use sconce_pipeline::{AnswerEvent, AnswerStream, CallPart};
 
 use crate::dialect::{Dialect, Ending, Gathered, Piece};
 use crate::error::HttpError;
@@ -58,9 +58,7 @@ async fn whole(mut answers: AnswerStream, dialect: &impl Dialect) -> Result<Resp
             AnswerEvent::Thought { choice, text } => {
                 slot(&mut gathered, choice).thought.push_str(&text);
             }
-            AnswerEvent::Call { choice, call, .. } => {
-                slot(&mut gathered, choice).calls.push(call);
-            }
+            AnswerEvent::Call { choice, part, .. } => slot(&mut gathered, choice).add(part),
             AnswerEvent::Finished {
                 reason: FinishReason::Failed,
                 ..
@@ -123,7 +121,7 @@ enum Told {
     #[default]
     Nothing,
     Text,
-    /// A call at least.
+    /// A call at least that is complete.
     Calls,
 }
 
@@ -180,10 +178,13 @@ impl<D: Dialect> EventWriter<D> {
             AnswerEvent::Call {
                 choice,
                 index,
-                call,
+                part,
             } => {
-                *self.open(choice) = Told::Calls;
-                self.ready.extend(self.dialect.call(choice, index, call));
+                let told = self.open(choice);
+                if part == CallPart::Ends {
+                    *told = Told::Calls;
+                }
+                self.ready.extend(self.dialect.call(choice, index, part));
             }
             AnswerEvent::Finished { choice, reason } => {
                 let has_calls = *self.open(choice) == Told::Calls;

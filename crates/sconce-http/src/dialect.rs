@@ -1,7 +1,7 @@
 //! What the two endpoints' answers have in common, and where they differ.
 
 use sconce_domain::{FinishReason, ToolCall, Usage};
-use sconce_pipeline::TokenReport;
+use sconce_pipeline::{CallPart, TokenReport};
 use serde::Serialize;
 
 /// What stands in every object of an answer.
@@ -20,6 +20,8 @@ pub(crate) struct Gathered {
     pub(crate) text: String,
     pub(crate) thought: String,
     pub(crate) calls: Vec<ToolCall>,
+    /// A call that has not ended; if it never does, it is none.
+    pub(crate) open_call: Option<ToolCall>,
     pub(crate) tokens: Vec<TokenReport>,
     pub(crate) reason: Option<FinishReason>,
 }
@@ -37,6 +39,28 @@ pub(crate) struct Piece {
 pub(crate) struct Ending {
     pub(crate) reason: FinishReason,
     pub(crate) has_calls: bool,
+}
+
+impl Gathered {
+    pub(crate) fn add(&mut self, part: CallPart) {
+        match part {
+            CallPart::Begins { id, name } => {
+                let arguments = String::new();
+                self.open_call = Some(ToolCall {
+                    id,
+                    name,
+                    arguments,
+                });
+            }
+            CallPart::Arguments(text) => {
+                if let Some(call) = &mut self.open_call {
+                    call.arguments.push_str(&text);
+                }
+            }
+            CallPart::Ends => self.calls.extend(self.open_call.take()),
+            CallPart::Breaks => self.open_call = None,
+        }
+    }
 }
 
 impl Ending {
@@ -64,8 +88,8 @@ pub(crate) trait Dialect {
         None
     }
 
-    /// The call of a choice at `index` among its calls, where choices call.
-    fn call(&self, _choice: u32, _index: u32, _call: ToolCall) -> Option<String> {
+    /// A part of the call of a choice at `index` among its calls, where choices call.
+    fn call(&self, _choice: u32, _index: u32, _part: CallPart) -> Option<String> {
         None
     }
 

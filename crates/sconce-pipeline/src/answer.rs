@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::Stream;
-use sconce_domain::{FinishReason, ToolCall, Usage};
+use sconce_domain::{FinishReason, Usage};
 
 use crate::Refusal;
 use crate::admission::Place;
@@ -44,8 +44,8 @@ pub enum AnswerEvent {
         choice: u32,
         /// The call's place among those of the answer.
         index: u32,
-        /// The call, whole.
-        call: ToolCall,
+        /// The next that is known of it.
+        part: CallPart,
     },
     /// An answer ended.
     Finished {
@@ -56,6 +56,25 @@ pub enum AnswerEvent {
     },
     /// All answers have ended. Always the last event.
     Done(Usage),
+}
+
+/// A part of a call, as it comes: it begins, its arguments follow in pieces, it ends. One that does
+/// not end is no call: the model was cut off in it, or it breaks and its text follows as a piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallPart {
+    /// It begins.
+    Begins {
+        /// What it is called in the chat.
+        id: String,
+        /// The function.
+        name: String,
+    },
+    /// The next piece of its arguments; all of them are a JSON object.
+    Arguments(String),
+    /// It is complete.
+    Ends,
+    /// It is none after all.
+    Breaks,
 }
 
 /// The answers to one request, as they come. Dropping it cancels those that have not ended.
@@ -213,10 +232,10 @@ impl AnswerStream {
                 tokens,
             },
             SpokenEvent::Thought(text) => AnswerEvent::Thought { choice, text },
-            SpokenEvent::Call { index, call } => AnswerEvent::Call {
+            SpokenEvent::Call { index, part } => AnswerEvent::Call {
                 choice,
                 index,
-                call,
+                part,
             },
             SpokenEvent::Ended(reason) => {
                 answer.text = None;

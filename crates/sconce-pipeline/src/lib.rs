@@ -30,7 +30,7 @@ mod token_stream;
 mod tokenizing;
 
 pub use admission::AdmissionLimits;
-pub use answer::{AnswerEvent, AnswerStream};
+pub use answer::{AnswerEvent, AnswerStream, CallPart};
 pub use engine_handle::EngineHandle;
 pub use engine_thread::EngineThread;
 pub use grammars::{CompiledGrammar, GrammarCompiler, GrammarRefused, Grammars};

@@ -153,18 +153,19 @@ fn speech(template: &ChatTemplate, prompt: &str, options: &AnswerOptions) -> Opt
     let must_call = matches!(wanted.choice, ToolChoice::Required | ToolChoice::Named(_));
     let thoughts = if must_call || options.grammar.is_some() || !template.knows_thoughts() {
         Thoughts::None
-    } else if ChatTemplate::begins_thoughts(prompt) {
+    } else if template.begins_thoughts(prompt) {
         Thoughts::Begun
     } else {
         Thoughts::Marked
     };
-    let functions: Vec<String> = match wanted.choice {
+    let functions = match wanted.choice {
         ToolChoice::None => Vec::new(),
-        _ => wanted.tools.iter().map(|it| it.name.clone()).collect(),
+        _ => wanted.tools.clone(),
     };
-    let is_plain = functions.is_empty() && thoughts == Thoughts::None;
+    let format = template.speech().unwrap_or_else(SpeechFormat::taught);
+    let is_plain = functions.is_empty() && thoughts == Thoughts::None && !format.marks_all();
     (!is_plain).then(|| Speech {
-        format: template.speech().unwrap_or_else(SpeechFormat::taught),
+        format,
         listening: Listening {
             functions,
             thoughts,

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
-use sconce_domain::{FinishReason, ToolCall};
-use sconce_text::{CallIds, Listening, SpeechFormat, SpeechParser, Spoken};
+use sconce_domain::FinishReason;
+use sconce_text::{CallIds, Listening, Reach, SpeechFormat, SpeechParser, Spoken};
 
+use crate::answer::CallPart;
 use crate::seed::Numbers;
 use crate::text_stream::{Progress, TextEvent, TextStream, TokenReport};
 use crate::token_stream::Turn;
@@ -29,7 +30,7 @@ pub(crate) enum SpokenEvent {
     Thought(String),
     Call {
         index: u32,
-        call: ToolCall,
+        part: CallPart,
     },
     Ended(FinishReason),
 }
@@ -51,7 +52,9 @@ pub(crate) struct SpokenStream {
 struct Listener {
     parser: SpeechParser,
     ids: CallIds,
-    calls: u32,
+    /// Calls that began, and those that ended.
+    begun: u32,
+    ended: u32,
     calls_max: Option<u32>,
     numbers: Numbers,
 }
@@ -61,7 +64,8 @@ impl SpokenStream {
         let listener = speech.map(|it| Listener {
             parser: SpeechParser::new(it.format, it.listening.clone()),
             ids: it.format.ids,
-            calls: 0,
+            begun: 0,
+            ended: 0,
             calls_max: it.calls_max,
             numbers: Numbers::new(),
         });
@@ -126,7 +130,11 @@ impl SpokenStream {
         self.text = None;
         self.ending = reason;
         if let Some(listener) = &mut self.listener {
-            let parts = listener.parser.finish();
+            let reach = match reason {
+                FinishReason::Stop => Reach::Whole,
+                _ => Reach::Cut,
+            };
+            let parts = listener.parser.finish(reach);
             self.tell(parts);
         }
     }
@@ -137,13 +145,13 @@ impl SpokenStream {
             let Some(listener) = &mut self.listener else {
                 return;
             };
-            if listener.calls_max.is_some_and(|it| listener.calls >= it) {
+            if listener.calls_max.is_some_and(|it| listener.ended >= it) {
                 self.text = None;
                 return;
             }
             let event = listener.event(part);
             self.ready.push_back(event);
-            if listener.calls_max.is_some_and(|it| listener.calls >= it) {
+            if listener.calls_max.is_some_and(|it| listener.ended >= it) {
                 self.text = None;
             }
         }
@@ -158,17 +166,24 @@ impl Listener {
                 tokens: Vec::new(),
             },
             Spoken::Thought(text) => SpokenEvent::Thought(text),
-            Spoken::Call { name, arguments } => {
-                let index = self.calls;
-                self.calls += 1;
-                let call = ToolCall {
-                    id: self.id(),
-                    name,
-                    arguments,
-                };
-                SpokenEvent::Call { index, call }
+            Spoken::CallBegins { name } => {
+                self.begun += 1;
+                let id = self.id();
+                self.call(CallPart::Begins { id, name })
             }
+            Spoken::Arguments(text) => self.call(CallPart::Arguments(text)),
+            Spoken::CallEnds => {
+                self.ended += 1;
+                self.call(CallPart::Ends)
+            }
+            Spoken::CallBreaks => self.call(CallPart::Breaks),
         }
+    }
+
+    /// A part of the call that began last.
+    fn call(&self, part: CallPart) -> SpokenEvent {
+        let index = self.begun.saturating_sub(1);
+        SpokenEvent::Call { index, part }
     }
 
     fn id(&self) -> String {

@@ -16,7 +16,7 @@ mod vocabulary;
 pub use detokenizer::Detokenizer;
 pub use encoder_tokenizer::EncoderTokenizer;
 pub use error::TextError;
-pub use speech::{CallIds, Listening, SpeechFormat, SpeechParser, Spoken, Thoughts};
+pub use speech::{CallIds, Listening, Reach, SpeechFormat, SpeechParser, Spoken, Thoughts};
 pub use stop_strings::{Scanned, StopScanner, StopStrings};
 pub use template::{ChatTemplate, CivilTime, RenderOptions};
 pub use tokenizer::{Specials, Tokenizer};

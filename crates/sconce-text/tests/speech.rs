@@ -2,10 +2,19 @@
 
 use proptest::prelude::*;
 use sconce_domain::{Tool, ToolChoice, ToolUse};
-use sconce_text::{Listening, SpeechFormat, SpeechParser, Spoken, Thoughts};
+use sconce_text::{Listening, Reach, SpeechFormat, SpeechParser, Spoken, Thoughts};
+use serde_json::Value;
+
+fn tool(name: &str) -> Tool {
+    Tool {
+        name: name.to_owned(),
+        description: None,
+        parameters: None,
+    }
+}
 
 fn parser(format: &str, thoughts: Thoughts) -> SpeechParser {
-    let functions = ["f", "weather"].map(str::to_owned).to_vec();
+    let functions = ["f", "weather"].map(tool).to_vec();
     let format = SpeechFormat::named(format).expect("a format of this name");
     SpeechParser::new(
         format,
@@ -21,10 +30,11 @@ fn hear(mut parser: SpeechParser, pieces: &[&str]) -> Vec<Spoken> {
     let mut parts: Vec<Spoken> = Vec::new();
     let told = pieces.iter().flat_map(|it| parser.push(it));
     let told: Vec<Spoken> = told.collect();
-    for part in told.into_iter().chain(parser.finish()) {
+    for part in told.into_iter().chain(parser.finish(Reach::Whole)) {
         match (parts.last_mut(), part) {
             (Some(Spoken::Content(before)), Spoken::Content(text))
-            | (Some(Spoken::Thought(before)), Spoken::Thought(text)) => before.push_str(&text),
+            | (Some(Spoken::Thought(before)), Spoken::Thought(text))
+            | (Some(Spoken::Arguments(before)), Spoken::Arguments(text)) => before.push_str(&text),
             (_, part) => parts.push(part),
         }
     }
@@ -32,13 +42,30 @@ fn hear(mut parser: SpeechParser, pieces: &[&str]) -> Vec<Spoken> {
 }
 
 fn told(format: &str, text: &str) -> Vec<String> {
-    let parts = hear(parser(format, Thoughts::Marked), &[text]);
-    let tell = |part: &Spoken| match part {
-        Spoken::Content(text) => format!("says {text}"),
-        Spoken::Thought(text) => format!("thinks {text}"),
-        Spoken::Call { name, arguments } => format!("calls {name} {arguments}"),
-    };
-    parts.iter().map(tell).collect()
+    tell(&hear(parser(format, Thoughts::Marked), &[text]))
+}
+
+/// Each part in a line; of a call, if it is one.
+fn tell(parts: &[Spoken]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut call = String::new();
+    for part in parts {
+        match part {
+            Spoken::Content(text) => match lines.last_mut() {
+                Some(line) if line.starts_with("says ") => line.push_str(text),
+                _ => lines.push(format!("says {text}")),
+            },
+            Spoken::Thought(text) => match lines.last_mut() {
+                Some(line) if line.starts_with("thinks ") => line.push_str(text),
+                _ => lines.push(format!("thinks {text}")),
+            },
+            Spoken::CallBegins { name } => call = format!("calls {name} "),
+            Spoken::Arguments(text) => call.push_str(text),
+            Spoken::CallEnds => lines.push(std::mem::take(&mut call)),
+            Spoken::CallBreaks => call.clear(),
+        }
+    }
+    lines
 }
 
 const CALL: &str = r#"{"name": "f", "arguments": {"a": [1, "}</tool_call>"]}}"#;
@@ -101,7 +128,15 @@ fn listed_calls_are_a_list_behind_a_marker() {
             format!("Look. [TOOL_CALLS] [{call}, {call}]"),
             vec!["says Look.", r#"calls f {"a": 1}"#, r#"calls f {"a": 1}"#],
         ),
-        ("[TOOL_CALLS][]".to_owned(), vec!["says [TOOL_CALLS][]"]),
+        (
+            "[TOOL_CALLS]f[ARGS]{\"a\": 1}[TOOL_CALLS]g[CALL_ID]123[ARGS]{}".to_owned(),
+            vec![r#"calls f {"a": 1}"#, "calls g {}"],
+        ),
+        (
+            "[TOOL_CALLS] no call".to_owned(),
+            vec!["says [TOOL_CALLS] no call"],
+        ),
+        ("[TOOL_CALLS][]".to_owned(), Vec::new()),
     ] {
         assert_eq!(told("listed", &text), expected, "{text}");
     }
@@ -147,11 +182,7 @@ fn text_goes_out_as_soon_as_it_is_no_marker() {
 
 #[test]
 fn what_a_form_asks_for_is_what_its_parser_hears() {
-    let tools = ["f", "weather"].map(|name| Tool {
-        name: name.to_owned(),
-        description: None,
-        parameters: None,
-    });
+    let tools = ["f", "weather"].map(tool);
     for name in SpeechFormat::names() {
         let format = SpeechFormat::named(name).expect("a listed format");
         let wanted = ToolUse {
@@ -172,7 +203,12 @@ fn what_a_form_asks_for_is_what_its_parser_hears() {
             form.closing
         );
         let expected = ["f", "weather"].map(|it| format!("calls {it} {{\"a\": 1}}"));
-        assert_eq!(told(name, &text), expected, "{name}: {text}");
+        let count = calls.len().min(form.calls_max as usize);
+        assert_eq!(
+            told(name, &text)[..count],
+            expected[..count],
+            "{name}: {text}"
+        );
     }
 }
 
@@ -181,19 +217,86 @@ fn a_format_is_read_off_a_template_taught_or_unknown() {
     let name_of = |source: &str| SpeechFormat::of_template(source).map(|it| it.name);
     assert_eq!(name_of("{{ messages }}"), Some("tagged"));
     assert_eq!(name_of("{{ tools }} [TOOL_CALLS][{}]"), Some("listed"));
-    assert_eq!(name_of("{{ tools }} [TOOL_CALLS]f[ARGS]{}"), None);
+    assert_eq!(name_of("{{ tools }} [TOOL_CALLS]f[ARGS]{}"), Some("named"));
     assert_eq!(name_of("{{ tools }} <tool_call><function=f>"), None);
 }
 
 fn part() -> impl Strategy<Value = String> {
+    prop_oneof![mark(), text(),]
+}
+
+/// Marks of many formats, and parts of calls, one a line.
+const MARKS: &str = r#"<think>
+</think>
+[THINK]
+[/THINK]
+<tool_call>
+</tool_call>
+[TOOL_CALLS]
+[ARGS]
+f[ARGS]{}
+[CALL_ID]
+<|python_tag|>
+<|python_start|>
+[f(a='x'), 
+weather(b=[1, {'c': None}])]
+<function=f>
+<parameter=a>
+</parameter>
+</function>
+<arg_key>a</arg_key>
+<arg_value>
+</arg_value>
+f
+<｜tool▁calls▁begin｜>
+<｜tool▁call▁begin｜>
+function<｜tool▁sep｜>f
+```json
+f<｜tool▁sep｜>
+<｜tool▁call▁end｜>
+<｜tool▁calls▁end｜>
+<|tool_calls_section_begin|>
+<|tool_call_begin|>functions.f:0
+<|tool_call_argument_begin|>
+<|tool_call_end|>
+<|tool_calls_section_end|>
+<｜DSML｜tool_calls>
+<｜DSML｜invoke name="f">
+</｜DSML｜invoke>
+<｜DSML｜parameter name="a" string="true">
+</｜DSML｜parameter>
+</｜DSML｜tool_calls>
+<|open|>tools<|sep|>
+<|open|>call tool="f"<|sep|>
+<|close|>call<|sep|>
+<|close|>tools<|sep|>
+<|open|>response<|sep|>
+<|tool_call>
+call:f
+{a:<|"|>é<|"|>}
+<tool_call|>
+<|channel>thought
+<channel|>
+<|channel|>analysis
+<|channel|>final
+<|message|>
+<|end|>
+<|start|>assistant
+ to=functions.f
+ to=python
+<|call|>"#;
+
+fn mark() -> impl Strategy<Value = String> {
+    let marks: Vec<&str> = MARKS.lines().collect();
+    prop::sample::select(marks).prop_map(str::to_owned)
+}
+
+fn text() -> impl Strategy<Value = String> {
     prop_oneof![
-        Just("<think>"),
-        Just("</think>"),
-        Just("<tool_call>"),
-        Just("</tool_call>"),
-        Just("[TOOL_CALLS]"),
         Just(r#"{"name": "f", "arguments": {"a": "}\"<tool_call>"}}"#),
         Just(r#"[{"name": "weather", "parameters": {}}]"#),
+        Just(r#"{"name": "f", "arguments": "#),
+        Just(r#"{"a": 1}"#),
         Just("{"),
         Just("]"),
         Just("\""),
@@ -227,14 +330,41 @@ proptest! {
         places.sort_unstable();
         let pieces: Vec<&str> = places.windows(2).map(|it| &text[it[0]..it[1]]).collect();
         let whole = hear(parser(format, thoughts), &[&text]);
-        prop_assert_eq!(&hear(parser(format, thoughts), &pieces), &whole);
+        prop_assert_eq!(tell(&hear(parser(format, thoughts), &pieces)), tell(&whole));
 
-        // Of every letter that no marker has, the parts have as many as the text.
+        // Of every letter that no mark has, the parts have as many as the text; but what stands
+        // between the calls of a section is nothing, and so is what is said to nobody.
+        let loses = ["channels", "fenced", "separated", "numbered", "invoked", "invoked-spaced",
+            "opened", "listed", "named"];
         let count = |text: &str| text.chars().filter(|it| "éx".contains(*it)).count();
-        let heard: usize = whole.iter().map(|part| match part {
-            Spoken::Content(text) | Spoken::Thought(text) => count(text),
-            Spoken::Call { name, arguments } => count(name) + count(arguments),
-        }).sum();
-        prop_assert_eq!(heard, count(&text));
+        let heard: usize = tell(&whole).iter().map(|it| count(it)).sum();
+        prop_assert!(heard == count(&text) || loses.contains(&format));
+    }
+
+    #[test]
+    fn a_call_is_told_in_order_whatever_the_text(
+        parts in prop::collection::vec(part(), 0..12),
+        format in prop::sample::select(SpeechFormat::names().collect::<Vec<_>>()),
+        reach in prop::sample::select(vec![Reach::Cut, Reach::Whole]),
+    ) {
+        let text = parts.concat();
+        let mut parser = parser(format, Thoughts::Marked);
+        let mut told: Vec<Spoken> = text.split("").flat_map(|it| parser.push(it)).collect();
+        told.extend(parser.finish(reach));
+        let mut open: Option<String> = None;
+        for part in told {
+            match part {
+                Spoken::CallBegins { .. } => prop_assert!(open.replace(String::new()).is_none()),
+                Spoken::Arguments(text) => open.as_mut().expect("a call is open").push_str(&text),
+                Spoken::CallEnds => {
+                    let arguments = open.take().expect("a call is open");
+                    let value: Value = serde_json::from_str(&arguments).expect("they are JSON");
+                    prop_assert!(value.is_object());
+                }
+                Spoken::CallBreaks => prop_assert!(open.take().is_some()),
+                Spoken::Content(_) | Spoken::Thought(_) => prop_assert!(open.is_none()),
+            }
+        }
+        prop_assert!(open.is_none());
     }
 }

@@ -14,7 +14,7 @@ use sconce_model::{
     chat_template_of, spec_for, vocabulary_of,
 };
 use sconce_pipeline::{EngineThread, Metrics, ServedModel};
-use sconce_text::{ChatTemplate, Tokenizer};
+use sconce_text::{ChatTemplate, SpeechFormat, Tokenizer};
 
 use crate::arguments::ServeArguments;
 use crate::grammars;
@@ -45,6 +45,7 @@ pub(crate) fn load(
         .with_context(|| format!("the vocabulary of {} cannot be used", model.path.display()))?;
     check_end_tokens(model, &tokenizer)?;
     let template = template(&file, &tokenizer)?;
+    let template = template.map(|it| speak(it, model)).transpose()?;
     let tokenizer = Arc::new(tokenizer);
     let grammars = grammars::of(&tokenizer);
     let threads = threads(arguments);
@@ -109,6 +110,22 @@ fn template(file: &GgufFile, tokenizer: &Tokenizer) -> Result<Option<ChatTemplat
             file.path().display()
         )
     })?))
+}
+
+/// How the model calls functions is told by its card, if by anything but the template.
+fn speak(template: ChatTemplate, model: &ResolvedModel) -> Result<ChatTemplate> {
+    let Some(name) = model.card.as_ref().and_then(|it| it.chat.tools.as_deref()) else {
+        return Ok(template);
+    };
+    let format = SpeechFormat::named(name).with_context(|| {
+        let names: Vec<&str> = SpeechFormat::names().collect();
+        format!(
+            "the card of {} says that it calls in the format {name}, and there are {}",
+            model.name,
+            names.join(", ")
+        )
+    })?;
+    Ok(template.with_speech(format))
 }
 
 fn threads(arguments: &ServeArguments) -> usize {

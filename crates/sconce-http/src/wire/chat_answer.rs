@@ -1,7 +1,7 @@
 //! What `POST /v1/chat/completions` answers.
 
 use sconce_domain::{ToolCall, Usage};
-use sconce_pipeline::{TokenChance, TokenReport};
+use sconce_pipeline::{CallPart, TokenChance, TokenReport};
 use serde::Serialize;
 
 use super::options::Delivery;
@@ -46,9 +46,6 @@ struct AnswerMessage {
 
 #[derive(Debug, Serialize)]
 struct CallObject {
-    /// The call's place among those of the answer; only streams have it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    index: Option<u32>,
     id: String,
     r#type: &'static str,
     function: FunctionObject,
@@ -57,6 +54,26 @@ struct CallObject {
 #[derive(Debug, Serialize)]
 struct FunctionObject {
     name: String,
+    arguments: String,
+}
+
+/// What is told of the call at a place among those of the answer: first all but the arguments.
+#[derive(Debug, Serialize)]
+struct CallPiece {
+    index: u32,
+    #[serde(flatten)]
+    piece: Begun,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Begun {
+    Call(CallObject),
+    More { function: ArgumentsObject },
+}
+
+#[derive(Debug, Serialize)]
+struct ArgumentsObject {
     arguments: String,
 }
 
@@ -87,7 +104,7 @@ struct Delta {
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<CallObject>,
+    tool_calls: Vec<CallPiece>,
     /// Stands where the role does, as `null`.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<Option<String>>,
@@ -190,9 +207,23 @@ impl Dialect for ChatDialect {
         Some(self.delta(index, delta))
     }
 
-    fn call(&self, index: u32, place: u32, call: ToolCall) -> Option<String> {
+    fn call(&self, index: u32, place: u32, part: CallPart) -> Option<String> {
+        let piece = match part {
+            CallPart::Begins { id, name } => Begun::Call(call_object(ToolCall {
+                id,
+                name,
+                arguments: String::new(),
+            })),
+            CallPart::Arguments(arguments) => Begun::More {
+                function: ArgumentsObject { arguments },
+            },
+            CallPart::Ends | CallPart::Breaks => return None,
+        };
         let delta = Delta {
-            tool_calls: vec![call_object(Some(place), call)],
+            tool_calls: vec![CallPiece {
+                index: place,
+                piece,
+            }],
             ..Delta::default()
         };
         Some(self.delta(index, delta))
@@ -222,7 +253,7 @@ fn choice(index: usize, answer: Gathered) -> Choice {
     let has_calls = !answer.calls.is_empty();
     let only_calls = has_calls && answer.text.is_empty();
     let ending = answer.reason.map(|reason| Ending { reason, has_calls });
-    let tool_calls = answer.calls.into_iter().map(|it| call_object(None, it));
+    let tool_calls = answer.calls.into_iter().map(call_object);
     Choice {
         index,
         message: AnswerMessage {
@@ -238,14 +269,13 @@ fn choice(index: usize, answer: Gathered) -> Choice {
     }
 }
 
-fn call_object(index: Option<u32>, call: ToolCall) -> CallObject {
+fn call_object(call: ToolCall) -> CallObject {
     let ToolCall {
         id,
         name,
         arguments,
     } = call;
     CallObject {
-        index,
         id,
         r#type: "function",
         function: FunctionObject { name, arguments },

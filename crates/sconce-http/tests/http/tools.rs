@@ -70,8 +70,18 @@ async fn calls_and_thoughts_have_the_shape_that_clients_expect_whole_and_streame
         {"content":"o"} null
         {"content":"k"} null
         {"content":":"} null
-        {"tool_calls":[{"index":0,"id":"call_…","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}}]} null
-        {"tool_calls":[{"index":1,"id":"call_…","type":"function","function":{"name":"g","arguments":"{}"}}]} null
+        {"tool_calls":[{"index":0,"id":"call_…","type":"function","function":{"name":"f","arguments":""}}]} null
+        {"tool_calls":[{"index":0,"function":{"arguments":"{"}}]} null
+        {"tool_calls":[{"index":0,"function":{"arguments":"\""}}]} null
+        {"tool_calls":[{"index":0,"function":{"arguments":"a"}}]} null
+        {"tool_calls":[{"index":0,"function":{"arguments":"\""}}]} null
+        {"tool_calls":[{"index":0,"function":{"arguments":":"}}]} null
+        {"tool_calls":[{"index":0,"function":{"arguments":" "}}]} null
+        {"tool_calls":[{"index":0,"function":{"arguments":"1"}}]} null
+        {"tool_calls":[{"index":0,"function":{"arguments":"}"}}]} null
+        {"tool_calls":[{"index":1,"id":"call_…","type":"function","function":{"name":"g","arguments":""}}]} null
+        {"tool_calls":[{"index":1,"function":{"arguments":"{"}}]} null
+        {"tool_calls":[{"index":1,"function":{"arguments":"}"}}]} null
         {} "tool_calls""#]].assert_eq(&told.join("\n"));
 }
 

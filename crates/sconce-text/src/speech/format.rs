@@ -1,10 +1,12 @@
-//! The table of formats: how models mark their thoughts and write their calls.
+//! What there is to say of a format: how models mark their thoughts and write their calls.
 
 use sconce_domain::{CallForm, FunctionForm, ToolChoice, ToolUse};
 use serde_json::{Map, Value, json};
 
-/// Calls that one answer may hold where it must call: an end for a model that finds none itself.
-const CALLS_MAX: u32 = 16;
+use super::channels;
+use super::elements::Elements;
+use super::notation::QUOTE;
+use super::table::{FORMATS, TAUGHT};
 
 /// How a model writes its thoughts and calls.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,25 +14,86 @@ pub struct SpeechFormat {
     /// Its name on model cards.
     pub name: &'static str,
     /// Texts that all stand in a chat template of this format.
-    seen_in_template: &'static [&'static str],
-    /// What a call begins with. Without it, a call is JSON where the answer begins.
-    pub(super) opening: Option<&'static str>,
-    /// What a call ends with, if with anything.
-    pub(super) closing: Option<&'static str>,
-    layout: Layout,
-    /// The key of a call's arguments; all formats read all of [`ARGUMENTS_KEYS`].
-    arguments_key: &'static str,
+    pub(super) seen_in_template: &'static [&'static str],
+    /// What stands before thoughts, and behind them.
+    pub(super) thoughts: &'static [(&'static str, &'static str)],
+    /// Whether a call ends thoughts that nothing else has ended.
+    pub(super) calls_end_thoughts: bool,
+    /// What calls stand behind.
+    pub(super) openings: &'static [&'static str],
+    /// What a call begins with that stands behind no mark. It may only where an answer begins.
+    pub(super) bare: Option<char>,
+    pub(super) section: Section,
+    pub(super) body: Body,
+    /// What may stand behind a call, and belongs to it.
+    pub(super) closings: &'static [&'static str],
+    /// Marks around what is said, which are no part of it.
+    pub(super) hushed: &'static [&'static str],
+    pub(super) spacing: Spacing,
+    pub(super) form: Form,
     /// How calls are named in a chat.
     pub ids: CallIds,
 }
 
-/// What follows an opening.
+/// What an opening opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Layout {
+pub(super) enum Section {
     /// One call.
-    Single,
-    /// A list of calls.
+    None,
+    /// A list of objects, or one call.
     List,
+    /// Calls that each begin with `begin`, until one of `ends`; what stands between them is nothing.
+    Marked {
+        begin: &'static str,
+        ends: &'static [&'static str],
+    },
+}
+
+/// How a call is written. An object in JSON that has its name and its arguments is read everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// As such an object, and in no other way.
+    Object,
+    /// Its name, then its arguments in JSON.
+    Named(Named),
+    /// As elements with tags.
+    Elements(Elements),
+    /// As an object in a notation of its own, behind its name.
+    Notation { before: &'static str },
+    /// As an expression.
+    Expressions,
+    /// As a message to the function; so is all that is said and thought a message.
+    Channels,
+}
+
+/// A name in front of its arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) before: &'static str,
+    pub(super) end: &'static str,
+    /// What stands behind the name and is no part of it.
+    pub(super) aside: Option<&'static str>,
+    /// Whether it has a kind before it and a number behind it.
+    pub(super) is_numbered: bool,
+}
+
+/// Whose the space is between a mark and text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spacing {
+    OfTheMarks,
+    OfTheText,
+}
+
+/// How calls are written that must be made, with `NAME` for the function's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    pub(super) opening: &'static str,
+    pub(super) before: &'static str,
+    pub(super) after: &'static str,
+    pub(super) between: &'static str,
+    pub(super) closing: &'static str,
+    /// An end for a model that finds none itself.
+    pub(super) calls_max: u32,
 }
 
 /// How calls are named in a chat.
@@ -44,41 +107,6 @@ pub enum CallIds {
 
 /// What the arguments of a call are called.
 pub(super) const ARGUMENTS_KEYS: &[&str] = &["arguments", "parameters"];
-/// What stands before a model's thoughts.
-pub(crate) const THOUGHTS_BEGIN: &str = "<think>";
-/// What stands behind them.
-pub(crate) const THOUGHTS_END: &str = "</think>";
-
-/// All formats. The first is also spoken with models whose template knows no functions.
-const FORMATS: &[SpeechFormat] = &[
-    SpeechFormat {
-        name: "tagged",
-        seen_in_template: &["<tool_call>", "\"name\""],
-        opening: Some("<tool_call>"),
-        closing: Some("</tool_call>"),
-        layout: Layout::Single,
-        arguments_key: "arguments",
-        ids: CallIds::Prefixed,
-    },
-    SpeechFormat {
-        name: "listed",
-        seen_in_template: &["[TOOL_CALLS]["],
-        opening: Some("[TOOL_CALLS]"),
-        closing: None,
-        layout: Layout::List,
-        arguments_key: "arguments",
-        ids: CallIds::NineLetters,
-    },
-    SpeechFormat {
-        name: "bare",
-        seen_in_template: &["<|start_header_id|>", "\"parameters\""],
-        opening: None,
-        closing: None,
-        layout: Layout::Single,
-        arguments_key: "parameters",
-        ids: CallIds::Prefixed,
-    },
-];
 
 impl SpeechFormat {
     /// The format of this name.
@@ -97,31 +125,71 @@ impl SpeechFormat {
         template.contains("tools")
     }
 
-    /// The format whose markers stand in a chat template, or the one that is taught where it says
-    /// nothing of functions.
+    /// The format whose marks stand in a chat template. One that says nothing of functions has the
+    /// format that is taught, unless even what is said has marks in it.
     #[must_use]
     pub fn of_template(source: &str) -> Option<&'static Self> {
-        if !Self::is_told_by(source) {
-            return Some(Self::taught());
-        }
         let stands =
             |it: &&SpeechFormat| it.seen_in_template.iter().all(|text| source.contains(text));
-        FORMATS.iter().find(stands)
-    }
-
-    /// Whether `text` is one of the format's markers. In some vocabularies they are control tokens,
-    /// which otherwise have no text in an answer.
-    #[must_use]
-    pub fn is_marker(&self, text: &str) -> bool {
-        let markers = [self.opening, self.closing];
-        let thoughts = [Some(THOUGHTS_BEGIN), Some(THOUGHTS_END)];
-        markers.iter().chain(&thoughts).any(|it| *it == Some(text))
+        let found = FORMATS.iter().find(stands);
+        if Self::is_told_by(source) {
+            return found;
+        }
+        Some(found.filter(|it| it.marks_all()).unwrap_or(TAUGHT))
     }
 
     /// The format that a model is told of which knows none.
     #[must_use]
     pub fn taught() -> &'static Self {
-        &FORMATS[0]
+        TAUGHT
+    }
+
+    /// Whether what is said stands between marks too, so that every answer has to be listened to.
+    #[must_use]
+    pub fn marks_all(&self) -> bool {
+        self.body == Body::Channels || !self.hushed.is_empty()
+    }
+
+    /// Whether `text` is one of the format's marks or part of one. In some vocabularies they are
+    /// control tokens, which otherwise have no text in an answer.
+    #[must_use]
+    pub fn is_marker(&self, text: &str) -> bool {
+        !text.is_empty() && self.marks().any(|it| it.contains(text))
+    }
+
+    fn marks(&self) -> impl Iterator<Item = &'static str> {
+        let thoughts = self.thoughts.iter().flat_map(|(begin, end)| [*begin, *end]);
+        let lists = [self.openings, self.closings, self.hushed];
+        let (begin, ends) = match self.section {
+            Section::Marked { begin, ends } => (begin, ends),
+            Section::None | Section::List => ("", [].as_slice()),
+        };
+        let body: Vec<&str> = match &self.body {
+            Body::Object | Body::Expressions => Vec::new(),
+            Body::Named(named) => [named.before, named.end]
+                .into_iter()
+                .chain(named.aside)
+                .collect(),
+            Body::Elements(elements) => elements.marks().to_vec(),
+            Body::Notation { before } => vec![*before, QUOTE],
+            Body::Channels => channels::MARKS.to_vec(),
+        };
+        let listed = lists.into_iter().flatten().chain(ends).copied();
+        thoughts.chain(listed).chain([begin]).chain(body)
+    }
+
+    /// Whether models that are spoken to in this template mark their thoughts.
+    pub(crate) fn has_thoughts_in(&self, template: &str) -> bool {
+        let is_there = |(_, end): &(&str, &str)| template.contains(end);
+        self.marks_all() || self.thoughts.iter().any(is_there)
+    }
+
+    /// Whether `prompt` ends where thoughts begin.
+    pub(crate) fn begins_thoughts(&self, prompt: &str) -> bool {
+        let prompt = prompt.trim_end();
+        self.thoughts
+            .iter()
+            .any(|(begin, _)| prompt.ends_with(begin))
     }
 
     /// What an answer must look like that has to call; none if it need not.
@@ -129,67 +197,41 @@ impl SpeechFormat {
     pub fn form_of(&self, wanted: &ToolUse) -> Option<CallForm> {
         let (named, calls_max) = match &wanted.choice {
             ToolChoice::Auto | ToolChoice::None => return None,
-            ToolChoice::Required if wanted.parallel => (None, CALLS_MAX),
+            ToolChoice::Required if wanted.parallel => (None, self.form.calls_max),
             ToolChoice::Required => (None, 1),
             ToolChoice::Named(name) => (Some(name), 1),
         };
         let may_be_called = |name: &String| named.is_none_or(|it| it == name);
         let called = wanted.tools.iter().filter(|it| may_be_called(&it.name));
-        let functions = called.map(|tool| {
-            self.function_form(&tool.name, arguments_schema(tool.parameters.as_deref()))
+        let functions = called.map(|tool| FunctionForm {
+            before: self.form.before.replace("NAME", &tool.name),
+            arguments: arguments_schema(tool.parameters.as_deref()),
+            after: self.form.after.to_owned(),
         });
-        let functions = functions.collect();
-        let opening = self.opening.unwrap_or_default();
-        Some(if self.layout == Layout::List {
-            CallForm {
-                opening: format!("{opening}["),
-                functions,
-                between: ", ".to_owned(),
-                closing: "]".to_owned(),
-                calls_max,
-            }
-        } else {
-            let between = if self.opening.is_some() { "\n" } else { "; " };
-            CallForm {
-                opening: String::new(),
-                functions,
-                between: between.to_owned(),
-                closing: String::new(),
-                calls_max,
-            }
+        Some(CallForm {
+            opening: self.form.opening.to_owned(),
+            functions: functions.collect(),
+            between: self.form.between.to_owned(),
+            closing: self.form.closing.to_owned(),
+            calls_max,
         })
-    }
-
-    fn function_form(&self, name: &str, arguments: String) -> FunctionForm {
-        let key = self.arguments_key;
-        let object = format!("{{\"name\": {}, \"{key}\": ", json!(name));
-        let marker = self.opening.filter(|_| self.layout == Layout::Single);
-        FunctionForm {
-            before: marker.map_or_else(|| object.clone(), |it| format!("{it}\n{object}")),
-            arguments,
-            after: self
-                .closing
-                .map_or_else(|| "}".to_owned(), |it| format!("}}\n{it}")),
-        }
     }
 
     /// Text for the model's instructions, where the chat template says nothing of functions.
     #[must_use]
     pub fn lesson(&self, tools: &[Value]) -> String {
         let listed: Vec<String> = tools.iter().map(Value::to_string).collect();
-        let FunctionForm { before, after, .. } = self.function_form("NAME", String::new());
-        let (before, after) = if self.layout == Layout::List {
-            (
-                format!("{}[{before}", self.opening.unwrap_or_default()),
-                format!("{after}]"),
-            )
-        } else {
-            (before, after)
-        };
+        let Form {
+            opening,
+            before,
+            after,
+            closing,
+            ..
+        } = self.form;
         format!(
             "You can call these functions; each is described in JSON:\n{}\n\
              To call one, write nothing but this, with its name and its arguments:\n\
-             {before}{{ARGUMENTS}}{after}",
+             {opening}{before}{{ARGUMENTS}}{after}{closing}",
             listed.join("\n")
         )
     }

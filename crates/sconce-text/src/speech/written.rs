@@ -23,9 +23,9 @@ pub(super) fn calls(text: &str) -> Option<Vec<WrittenCall>> {
     }
 }
 
-/// `text` is valid JSON.
-fn call(text: &str) -> Option<WrittenCall> {
-    if !text.trim_start().starts_with('{') {
+/// The call that `text` is, if it is one.
+pub(super) fn call(text: &str) -> Option<WrittenCall> {
+    if !serde_json::from_str::<Value>(text).ok()?.is_object() {
         return None;
     }
     let (mut name, mut arguments) = (None, None);

@@ -17,7 +17,6 @@ use serde_json::{Map, Value as Json, json};
 
 pub use civil_time::CivilTime;
 
-use crate::speech::{THOUGHTS_BEGIN, THOUGHTS_END};
 use crate::{SpeechFormat, TextError};
 use engine::Refusal;
 use output::CappedOutput;
@@ -94,16 +93,30 @@ impl ChatTemplate {
         self.speech
     }
 
+    /// The same template for a model that calls in `format`, whatever the template tells of it.
+    #[must_use]
+    pub fn with_speech(self, format: &'static SpeechFormat) -> Self {
+        Self {
+            speech: Some(format),
+            ..self
+        }
+    }
+
     /// Whether models that are spoken to in this template mark their thoughts.
     #[must_use]
     pub fn knows_thoughts(&self) -> bool {
-        self.source.contains(THOUGHTS_END)
+        self.marks().has_thoughts_in(&self.source)
     }
 
     /// Whether a text that it rendered ends where the model's thoughts begin.
     #[must_use]
-    pub fn begins_thoughts(rendered: &str) -> bool {
-        rendered.trim_end().ends_with(THOUGHTS_BEGIN)
+    pub fn begins_thoughts(&self, rendered: &str) -> bool {
+        self.marks().begins_thoughts(rendered)
+    }
+
+    /// A model whose calls nobody can read may think as most do.
+    fn marks(&self) -> &'static SpeechFormat {
+        self.speech.unwrap_or_else(SpeechFormat::taught)
     }
 
     /// Renders a chat in which `tools` may be called. A template that knows no functions gets them
@@ -117,7 +130,7 @@ impl ChatTemplate {
         let mut messages: Vec<Json> = messages.iter().map(chat::message).collect();
         let tools: Vec<Json> = tools.iter().map(chat::tool).collect();
         if !tools.is_empty() && !SpeechFormat::is_told_by(&self.source) {
-            chat::teach(&mut messages, &SpeechFormat::taught().lesson(&tools));
+            chat::teach(&mut messages, &self.marks().lesson(&tools));
         }
         let tools = (!tools.is_empty()).then_some(tools);
         let variables = json!({
