@@ -109,7 +109,8 @@ fn every_field_of_the_api_is_in_the_docs_and_no_other() {
 
 #[test]
 fn every_error_code_is_in_the_docs_and_no_other() {
-    let errors = Sources::read("crates/sconce-http/src/error.rs");
+    let errors =
+        Sources::read("crates/sconce-http/src/error.rs").and("crates/sconce-domain/src/outcome.rs");
     let refusals = Sources::read("crates/sconce-pipeline/src/refusal.rs");
     let mut found = strings_after(&errors, "=> ");
     found.extend(strings_after(&refusals, "=> "));

@@ -15,7 +15,7 @@ pub use encoder_text::EncoderText;
 pub use grammar::{CallForm, FunctionForm, Grammar};
 pub use ids::{BlockId, RequestId, SequenceId, TenantId, TokenId};
 pub use message::{Message, Role};
-pub use outcome::{Draw, FinishReason, TokenLogprob, TokenLogprobs, Usage};
+pub use outcome::{Draw, Failure, FinishReason, TokenLogprob, TokenLogprobs, Usage};
 pub use precedence::{Priority, Weight};
 pub use sampling::{Penalties, Sampling, TokenBias, Truncation, Withheld};
 pub use token_mask::TokenMask;

@@ -37,8 +37,31 @@ pub enum FinishReason {
     Stop,
     /// The token limit or the context's end was reached.
     Length,
-    /// The device or a constraint failed; the text so far is not a whole answer.
-    Failed,
+    /// The text so far is not a whole answer.
+    Failed(Failure),
+}
+
+/// Why an answer broke off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// The device, or the thread that runs it, failed.
+    Device,
+    /// What holds the answer to its form failed.
+    Form,
+    /// The time that its request had was over.
+    Deadline,
+}
+
+impl Failure {
+    /// One word for records and clients.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Device => "device_failed",
+            Self::Form => "grammar_failed",
+            Self::Deadline => "timeout",
+        }
+    }
 }
 
 /// Tokens a request was charged with.

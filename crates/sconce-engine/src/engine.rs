@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sconce_domain::{
-    BlockCount, BlockSize, Draw, FinishReason, Sampling, SequenceId, TokenCount, TokenId,
+    BlockCount, BlockSize, Draw, Failure, FinishReason, Sampling, SequenceId, TokenCount, TokenId,
     TokenLogprobs,
 };
 use sconce_kv::BlockPool;
@@ -334,7 +334,7 @@ impl<E: Executor> Engine<E> {
                     (None, None) => self.go_on(chunk, stepped),
                     (Some(failure), None) => {
                         stepped.lost.push((chunk.sequence, failure));
-                        self.end(chunk.sequence, FinishReason::Failed, stepped)
+                        self.end(chunk.sequence, FinishReason::Failed(Failure::Form), stepped)
                     }
                     (Some(_), Some(_)) => panic!("the executor draws where nothing may follow"),
                 }
@@ -416,7 +416,7 @@ impl<E: Executor> Engine<E> {
             Ok(Progress::Open) => Verdict::GoesOn,
             Err(failure) => {
                 lost.push((id, failure));
-                Verdict::EndsBefore(FinishReason::Failed)
+                Verdict::EndsBefore(FinishReason::Failed(Failure::Form))
             }
         }
     }
@@ -443,7 +443,7 @@ impl<E: Executor> Engine<E> {
             self.forget(chunk.sequence);
             events.push(Event::Ended {
                 sequence: chunk.sequence,
-                reason: FinishReason::Failed,
+                reason: FinishReason::Failed(Failure::Device),
             });
         }
     }

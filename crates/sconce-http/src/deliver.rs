@@ -60,10 +60,10 @@ async fn whole(mut answers: AnswerStream, dialect: &impl Dialect) -> Result<Resp
             }
             AnswerEvent::Call { choice, part, .. } => slot(&mut gathered, choice).add(part),
             AnswerEvent::Finished {
-                reason: FinishReason::Failed,
+                reason: FinishReason::Failed(failure),
                 ..
             } => {
-                return Err(HttpError::AnswerFailed);
+                return Err(HttpError::AnswerFailed(failure));
             }
             AnswerEvent::Finished { choice, reason } => {
                 slot(&mut gathered, choice).reason = Some(reason);
@@ -165,10 +165,11 @@ impl<D: Dialect> EventWriter<D> {
                 self.ready.push_back(data);
             }
             AnswerEvent::Finished {
-                reason: FinishReason::Failed,
+                reason: FinishReason::Failed(failure),
                 ..
             } => {
-                self.ready.push_back(error_data(&HttpError::AnswerFailed));
+                let error = HttpError::AnswerFailed(failure);
+                self.ready.push_back(error_data(&error));
                 self.answers = None;
             }
             AnswerEvent::Thought { choice, text } => {

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use sconce_domain::Failure;
 use sconce_pipeline::Refusal;
 use serde::Serialize;
 
@@ -28,11 +29,8 @@ pub(crate) enum HttpError {
     WrongMethod { method: String, path: String },
     #[error(transparent)]
     Refused(#[from] Refusal),
-    #[error(
-        "the device, or what holds the answer to its form, failed midway; what came so far is not a \
-         whole answer"
-    )]
-    AnswerFailed,
+    #[error("{}; what came so far is not a whole answer", failure_fact(*.0))]
+    AnswerFailed(Failure),
     #[error("the server hit a fault of its own while it served this request")]
     Fault,
 }
@@ -70,7 +68,8 @@ impl HttpError {
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute { .. } => StatusCode::NOT_FOUND,
             Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::AnswerFailed | Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::AnswerFailed(Failure::Deadline) => StatusCode::GATEWAY_TIMEOUT,
+            Self::AnswerFailed(_) | Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Refused(refusal) => refusal_status(refusal),
         }
     }
@@ -94,7 +93,7 @@ impl HttpError {
             Self::BodyBroken { .. } => "body_broken",
             Self::NoRoute { .. } => "unknown_url",
             Self::WrongMethod { .. } => "method_not_allowed",
-            Self::AnswerFailed => "device_failed",
+            Self::AnswerFailed(failure) => failure.as_str(),
             Self::Fault => "internal_error",
             Self::Refused(refusal) => refusal_code(refusal),
         }
@@ -133,6 +132,14 @@ impl HttpError {
                 code: self.code(),
             },
         }
+    }
+}
+
+fn failure_fact(failure: Failure) -> &'static str {
+    match failure {
+        Failure::Device => "the device failed midway",
+        Failure::Form => "what holds the answer to its form failed midway",
+        Failure::Deadline => "the time that the request gave itself with `timeout_s` is over",
     }
 }
 
@@ -191,8 +198,11 @@ impl IntoResponse for HttpError {
         if let Some(seconds) = self.retry_after_s() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if matches!(self, Self::Refused(Refusal::EngineStopped { .. })) {
-            // Clients ask again after a 500 on their own; here that cannot help.
+        if matches!(
+            self,
+            Self::Refused(Refusal::EngineStopped { .. }) | Self::AnswerFailed(Failure::Deadline)
+        ) {
+            // Clients ask again after a 5xx on their own; here that cannot help.
             let name = HeaderName::from_static("x-should-retry");
             headers.insert(name, HeaderValue::from_static("false"));
         }

@@ -21,8 +21,9 @@ use crate::deliver::deliver;
 use crate::error::HttpError;
 use crate::limits::HttpLimits;
 use crate::wire::{
-    ChatDialect, CompletionDialect, Delivery, ModelList, ModelObject, ParsedRequest, TextObject,
-    TokenizerObject, TokensObject, parse_chat, parse_completion, parse_detokenize, parse_tokenize,
+    ChatDialect, CompletionDialect, Delivery, DetokenizeRequest, ModelList, ModelObject,
+    ParsedRequest, TextObject, TokenizeRequest, TokenizerObject, TokensObject, parse_chat,
+    parse_completion, parse_detokenize, parse_tokenize,
 };
 
 /// What the routes share.
@@ -105,11 +106,18 @@ async fn answer(
     arrival: Arrival,
     parsed: Result<ParsedRequest, HttpError>,
 ) -> Result<(AnswerStream, Delivery), HttpError> {
+    let (arrival, ParsedRequest { request, delivery }) = understood(arrival, parsed)?;
+    let answers = pipeline.answer_arrived(arrival, request).await?;
+    Ok((answers, delivery))
+}
+
+/// Goes on with a request that could be read, or notes why it could not.
+fn understood<T>(
+    arrival: Arrival,
+    parsed: Result<T, HttpError>,
+) -> Result<(Arrival, T), HttpError> {
     match parsed {
-        Ok(ParsedRequest { request, delivery }) => {
-            let answers = pipeline.answer_arrived(arrival, request).await?;
-            Ok((answers, delivery))
-        }
+        Ok(request) => Ok((arrival, request)),
         Err(error) => {
             arrival.turned_away(error.code());
             Err(error)
@@ -119,25 +127,33 @@ async fn answer(
 
 async fn tokenize(
     State(state): State<HttpState>,
+    Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<TokensObject>, HttpError> {
-    let body = read_body(body, &headers, &state.limits).await?;
-    let request = parse_tokenize(&body)?;
-    let model = request.model.as_deref();
-    let tokenized = state.pipeline.tokenize(model, request.text, request.edges);
+    let arrival = state.pipeline.arrive(id, AskKind::Tokenize);
+    let read = read_body(body, &headers, &state.limits).await;
+    let parsed = read.and_then(|body| parse_tokenize(&body));
+    let (arrival, request) = understood(arrival, parsed)?;
+    let TokenizeRequest { model, text, edges } = request;
+    let tokenized = state
+        .pipeline
+        .tokenize(arrival, model.as_deref(), text, edges);
     Ok(Json(tokenized.await?.into()))
 }
 
 async fn detokenize(
     State(state): State<HttpState>,
+    Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<TextObject>, HttpError> {
-    let body = read_body(body, &headers, &state.limits).await?;
-    let request = parse_detokenize(&body)?;
-    let model = request.model.as_deref();
-    let prompt = state.pipeline.detokenize(model, request.tokens).await?;
+    let arrival = state.pipeline.arrive(id, AskKind::Detokenize);
+    let read = read_body(body, &headers, &state.limits).await;
+    let parsed = read.and_then(|body| parse_detokenize(&body));
+    let (arrival, DetokenizeRequest { model, tokens }) = understood(arrival, parsed)?;
+    let text = state.pipeline.detokenize(arrival, model.as_deref(), tokens);
+    let prompt = text.await?;
     Ok(Json(TextObject { prompt }))
 }
 

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::Stream;
-use sconce_domain::{FinishReason, Usage};
+use sconce_domain::{Failure, FinishReason, Usage};
+use tokio::time::{Sleep, sleep_until};
 
 use crate::Refusal;
 use crate::admission::Place;
@@ -92,6 +93,8 @@ pub struct AnswerStream {
     chosen: VecDeque<AnswerEvent>,
     record: OpenRecord,
     place: Place,
+    /// When the time that the request has is over, if it has a bound.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug)]
@@ -131,12 +134,23 @@ impl AnswerStream {
             chosen: VecDeque::new(),
             record,
             place,
+            deadline: None,
         }
+    }
+
+    /// Breaks off what has not ended `time_max` after the request's arrival.
+    pub(crate) fn within(mut self, time_max: Option<Duration>) -> Self {
+        let deadline = time_max.and_then(|it| self.record.arrived().checked_add(it));
+        self.deadline = deadline.map(|it| Box::pin(sleep_until(it.into())));
+        self
     }
 
     /// Waits until the first answer has started, for as long as the request may wait: from then on
     /// it can be refused no more. The other answers stand behind the first in the queue.
     pub(crate) async fn begun(mut self, wanted: Option<Duration>) -> Result<Self, Refusal> {
+        let deadline = self.deadline.as_ref().map(|it| it.deadline());
+        let left = deadline.map(|it| it.saturating_duration_since(tokio::time::Instant::now()));
+        let wanted = [wanted, left].into_iter().flatten().min();
         let Some(wait_max) = self.place.wait_max(wanted) else {
             return Ok(self);
         };
@@ -179,7 +193,14 @@ impl AnswerStream {
         &self.model
     }
 
+    /// Whether the request's time is over.
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        let deadline = self.deadline.as_mut();
+        deadline.is_some_and(|it| it.is_elapsed() || it.as_mut().poll(context).is_ready())
+    }
+
     fn poll_answers(&mut self, context: &mut Context<'_>) -> Poll<AnswerEvent> {
+        let is_late = self.is_late(context);
         let count = self.answers.len();
         let mut ended = 0;
         for index in (self.first..count).chain(0..self.first) {
@@ -187,7 +208,13 @@ impl AnswerStream {
                 ended += 1;
                 continue;
             };
-            if let Poll::Ready(event) = text.poll_event(context) {
+            let polled = if is_late {
+                let late = FinishReason::Failed(Failure::Deadline);
+                Poll::Ready(SpokenEvent::Ended(late))
+            } else {
+                text.poll_event(context)
+            };
+            if let Poll::Ready(event) = polled {
                 self.first = (index + 1) % count;
                 return Poll::Ready(self.note(index, event));
             }

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use sconce_domain::{FinishReason, SequenceId};
+use sconce_domain::{Failure, FinishReason, SequenceId};
 use sconce_engine::{Command, Engine, EngineLimits, Event, Executor};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -203,7 +203,7 @@ impl<E: Executor> Worker<E> {
                 // Routing has checked all that can be wrong, so this is a fault of ours.
                 tracing::error!(%error, "the engine refused a sequence that routing let pass");
                 let ended = TokenEvent::Ended {
-                    reason: FinishReason::Failed,
+                    reason: FinishReason::Failed(Failure::Device),
                 };
                 let _gone = route.listener.send(ended);
             }
@@ -257,7 +257,7 @@ impl<E: Executor> Worker<E> {
                 if let Some(route) = self.routes.remove(&sequence) {
                     let _gone = route.listener.send(TokenEvent::Ended { reason });
                 }
-                if reason == FinishReason::Failed {
+                if matches!(reason, FinishReason::Failed(_)) {
                     tracing::warn!(sequence = sequence.0, "a sequence ended as failed");
                 }
             }

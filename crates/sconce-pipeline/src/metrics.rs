@@ -9,7 +9,7 @@ use prometheus::core::Collector;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
-use sconce_domain::FinishReason;
+use sconce_domain::{Failure, FinishReason};
 
 use crate::engine_meter::EngineMeter;
 use crate::resident_memory::resident_memory_bytes;
@@ -35,6 +35,7 @@ const REQUEST_TOKENS: &[f64] = &[
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    requests: IntCounterVec,
     refused: IntCounterVec,
     resident_memory_bytes: Gauge,
 }
@@ -76,7 +77,7 @@ impl Ending {
         match self {
             Self::Finished(FinishReason::Stop) => "stop",
             Self::Finished(FinishReason::Length) => "length",
-            Self::Finished(FinishReason::Failed) => "error",
+            Self::Finished(FinishReason::Failed(_)) => "error",
             Self::Abandoned => "abort",
         }
     }
@@ -84,7 +85,7 @@ impl Ending {
     const ALL: [Self; 4] = [
         Self::Finished(FinishReason::Stop),
         Self::Finished(FinishReason::Length),
-        Self::Finished(FinishReason::Failed),
+        Self::Finished(FinishReason::Failed(Failure::Device)),
         Self::Abandoned,
     ];
 }
@@ -124,8 +125,8 @@ impl Maker<'_> {
         self.registered(IntCounter::with_opts(self.options(name, help)))
     }
 
-    fn counter_by(&self, label: &str, name: &str, help: &str) -> IntCounterVec {
-        self.registered(IntCounterVec::new(self.options(name, help), &[label]))
+    fn counter_by(&self, labels: &[&str], name: &str, help: &str) -> IntCounterVec {
+        self.registered(IntCounterVec::new(self.options(name, help), labels))
     }
 
     pub(crate) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
@@ -144,8 +145,13 @@ impl Metrics {
             model: None,
         };
         Self {
+            requests: make.counter_by(
+                &["kind", "end"],
+                "sconce_requests_total",
+                "Requests of every kind, by how they ended.",
+            ),
             refused: make.counter_by(
-                "reason",
+                &["reason"],
                 "sconce_requests_refused_total",
                 "Requests that were turned away before their first token.",
             ),
@@ -167,6 +173,10 @@ impl Metrics {
             registry: &self.registry,
             model: Some(name),
         }))
+    }
+
+    pub(crate) fn request_ended(&self, kind: &str, end: &str) {
+        self.requests.with_label_values(&[kind, end]).inc();
     }
 
     pub(crate) fn refused(&self, reason: &str) {
@@ -193,7 +203,7 @@ impl Default for Metrics {
 impl ModelMetrics {
     fn new(make: &Maker<'_>) -> Self {
         let ended = make.counter_by(
-            "finished_reason",
+            &["finished_reason"],
             "vllm:request_success_total",
             "Requests that began, by how they ended.",
         );

@@ -103,8 +103,11 @@ impl Pipeline {
         record.asked_by(request.options.user.clone());
         match self.begin(request, &mut record).await {
             Ok(routed) => {
-                let wait_max = routed.options.wait_max;
-                submit(routed, record).begun(wait_max).await
+                let AnswerOptions {
+                    wait_max, time_max, ..
+                } = routed.options;
+                let answers = submit(routed, record).within(time_max);
+                answers.begun(wait_max).await
             }
             Err(refusal) => {
                 record.refused(refusal.reason());

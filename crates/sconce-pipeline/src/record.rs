@@ -98,10 +98,23 @@ impl OpenRecord {
     /// Of several answers the record keeps the ending that needs most attention.
     pub(crate) fn answer_ended(&mut self, reason: FinishReason) {
         self.worst = Some(match (self.worst, reason) {
-            (Some(FinishReason::Failed), _) | (_, FinishReason::Failed) => FinishReason::Failed,
+            (Some(failed @ FinishReason::Failed(_)), _) | (_, failed @ FinishReason::Failed(_)) => {
+                failed
+            }
             (Some(FinishReason::Length), _) | (_, FinishReason::Length) => FinishReason::Length,
             _ => FinishReason::Stop,
         });
+    }
+
+    /// Notes what a request was about that gets no answer from an engine, and that it is done.
+    pub(crate) fn done_with(&mut self, tokens: TokenCount) {
+        self.usage.prompt = tokens;
+        self.worst = Some(FinishReason::Stop);
+        self.outcome = Outcome::Complete;
+    }
+
+    pub(crate) fn is_about(&mut self, model: Arc<str>) {
+        self.model = Some(model);
     }
 
     pub(crate) fn complete(&mut self) {
@@ -121,7 +134,7 @@ impl OpenRecord {
     fn ending(&self) -> Ending {
         match (&self.outcome, self.worst) {
             (Outcome::Complete, Some(reason)) => Ending::Finished(reason),
-            (_, Some(FinishReason::Failed)) => Ending::Finished(FinishReason::Failed),
+            (_, Some(failed @ FinishReason::Failed(_))) => Ending::Finished(failed),
             _ => Ending::Abandoned,
         }
     }
@@ -143,6 +156,11 @@ impl Drop for OpenRecord {
             Outcome::Refused(_) => "refused",
             Outcome::Open | Outcome::Complete => ending.as_str(),
         };
+        self.metrics.request_ended(self.kind, end);
+        let failure = match ending {
+            Ending::Finished(FinishReason::Failed(failure)) => Some(failure.as_str()),
+            _ => None,
+        };
         let refusal = match self.outcome {
             Outcome::Refused(reason) => Some(reason),
             Outcome::Open | Outcome::Complete => None,
@@ -155,6 +173,7 @@ impl Drop for OpenRecord {
             user = self.user.as_deref(),
             end,
             refusal,
+            failure,
             prompt_tokens = self.usage.prompt.0,
             cached_tokens = self.usage.cached.0,
             completion_tokens = self.usage.completion.0,

@@ -48,6 +48,10 @@ pub enum AskKind {
     Chat,
     /// The rest of texts.
     Completion,
+    /// The tokens of a text.
+    Tokenize,
+    /// The text of tokens.
+    Detokenize,
 }
 
 impl AskKind {
@@ -57,6 +61,8 @@ impl AskKind {
         match self {
             Self::Chat => "chat",
             Self::Completion => "completion",
+            Self::Tokenize => "tokenize",
+            Self::Detokenize => "detokenize",
         }
     }
 }
@@ -131,6 +137,8 @@ pub struct AnswerOptions {
     pub priority: Priority,
     /// How long it may wait for its turn; the server's own limit holds as well.
     pub wait_max: Option<Duration>,
+    /// How long it may take from its arrival on. What has not ended by then breaks off.
+    pub time_max: Option<Duration>,
     /// Whom the client says it asks for; goes into the record.
     pub user: Option<String>,
 }
@@ -156,6 +164,7 @@ impl Default for AnswerOptions {
             tools: ToolUse::default(),
             priority: Priority::default(),
             wait_max: None,
+            time_max: None,
             user: None,
         }
     }

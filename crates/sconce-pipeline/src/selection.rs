@@ -1,6 +1,6 @@
 //! Chooses the best of several candidates for each answer.
 
-use sconce_domain::FinishReason;
+use sconce_domain::{Failure, FinishReason};
 
 use crate::answer::AnswerEvent;
 use crate::text_stream::TokenReport;
@@ -89,7 +89,7 @@ impl Candidate {
                 tokens,
             });
         }
-        let reason = end.map_or(FinishReason::Failed, |(reason, _)| reason);
+        let reason = end.map_or(FinishReason::Failed(Failure::Device), |(reason, _)| reason);
         told.push(AnswerEvent::Finished { choice, reason });
         told
     }

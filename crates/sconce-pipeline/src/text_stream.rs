@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use sconce_domain::{Draw, FinishReason, TokenCount, TokenId, TokenLogprob, TokenLogprobs};
+use sconce_domain::{
+    Draw, Failure, FinishReason, TokenCount, TokenId, TokenLogprob, TokenLogprobs,
+};
 use sconce_text::{Detokenizer, Scanned, SpeechFormat, StopScanner, StopStrings, Tokenizer};
 
 use crate::echo::Echo;
@@ -160,7 +162,7 @@ impl TextStream {
                     self.report(&draw, "");
                     None
                 }
-                TokenEvent::Expired => self.end(FinishReason::Failed),
+                TokenEvent::Expired => self.end(FinishReason::Failed(Failure::Deadline)),
                 TokenEvent::Ended { reason } => self.end(reason),
             };
             if let Some(piece) = piece {

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use sconce_domain::{Draw, FinishReason, SequenceId, TokenCount, TokenLogprobs};
+use sconce_domain::{Draw, Failure, FinishReason, SequenceId, TokenCount, TokenLogprobs};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::engine_handle::EngineHandle;
@@ -85,7 +85,7 @@ impl TokenStream {
         }
         let event = ready!(self.events.poll_recv(context));
         let event = event.unwrap_or(TokenEvent::Ended {
-            reason: FinishReason::Failed,
+            reason: FinishReason::Failed(Failure::Device),
         });
         self.ended |= matches!(event, TokenEvent::Ended { .. } | TokenEvent::Expired);
         Poll::Ready(event)

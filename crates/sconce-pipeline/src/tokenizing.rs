@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sconce_domain::{TokenCount, TokenId};
 use sconce_text::Specials;
 
+use crate::record::{Arrival, OpenRecord};
 use crate::route::{check_known, refused_by_tokenizer};
 use crate::served_model::ServedModel;
 use crate::{Pipeline, Refusal};
@@ -53,19 +54,20 @@ impl Pipeline {
     /// If the model is not there, or its vocabulary cannot write the text.
     pub async fn tokenize(
         &self,
+        arrival: Arrival,
         model: Option<&str>,
         text: String,
         edges: Edges,
     ) -> Result<Tokenized, Refusal> {
-        self.with_model(model, move |model| {
+        self.with_model(arrival, model, move |model| {
             let encoded = match edges {
                 Edges::OfAPrompt => model.tokenizer.encode_prompt(&text, Specials::Parsed),
                 Edges::None => model.tokenizer.encode(&text, Specials::Parsed),
             };
-            Ok(Tokenized {
-                tokens: encoded.map_err(|error| refused_by_tokenizer(model, &error))?,
-                context: model.context,
-            })
+            let tokens = encoded.map_err(|error| refused_by_tokenizer(model, &error))?;
+            let count = count(&tokens);
+            let context = model.context;
+            Ok((Tokenized { tokens, context }, count))
         })
         .await
     }
@@ -76,12 +78,14 @@ impl Pipeline {
     /// If the model is not there, or lacks one of the tokens.
     pub async fn detokenize(
         &self,
+        arrival: Arrival,
         model: Option<&str>,
         tokens: Vec<TokenId>,
     ) -> Result<String, Refusal> {
-        self.with_model(model, move |model| {
+        self.with_model(arrival, model, move |model| {
             check_known(model, "tokens", tokens.iter().copied())?;
-            Ok(model.tokenizer.prompt_pieces(&tokens).concat())
+            let text = model.tokenizer.prompt_pieces(&tokens).concat();
+            Ok((text, count(&tokens)))
         })
         .await
     }
@@ -110,13 +114,41 @@ impl Pipeline {
 
     /// Works on a thread that may block, a few at a time: a long text takes a while, and answers
     /// need the processors too.
-    async fn with_model<T, F>(&self, model: Option<&str>, work: F) -> Result<T, Refusal>
+    async fn with_model<T, F>(
+        &self,
+        Arrival(mut record): Arrival,
+        model: Option<&str>,
+        work: F,
+    ) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&ServedModel) -> Result<(T, TokenCount), Refusal> + Send + 'static,
+    {
+        match self.work_with(&mut record, model, work).await {
+            Ok((done, tokens)) => {
+                record.done_with(tokens);
+                Ok(done)
+            }
+            Err(refusal) => {
+                record.refused(refusal.reason());
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn work_with<T, F>(
+        &self,
+        record: &mut OpenRecord,
+        model: Option<&str>,
+        work: F,
+    ) -> Result<T, Refusal>
     where
         T: Send + 'static,
         F: FnOnce(&ServedModel) -> Result<T, Refusal> + Send + 'static,
     {
         let model = self.ready_models()?.find(model)?;
         let name = Arc::clone(&model.name);
+        record.is_about(Arc::clone(&name));
         let _turn = self.tokenizing.acquire().await;
         let done = tokio::task::spawn_blocking(move || work(&model)).await;
         done.unwrap_or_else(|error| {
@@ -126,4 +158,8 @@ impl Pipeline {
             })
         })
     }
+}
+
+fn count(tokens: &[TokenId]) -> TokenCount {
+    TokenCount(u32::try_from(tokens.len()).unwrap_or(u32::MAX))
 }

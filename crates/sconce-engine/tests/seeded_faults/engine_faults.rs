@@ -128,7 +128,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         "a constraint that fails lets its sequence go on",
         ENGINE,
         Expression(
-            "self.end(chunk.sequence, FinishReason::Failed, stepped)",
+            "self.end(chunk.sequence, FinishReason::Failed(Failure::Form), stepped)",
             "Outcome::Computed",
         ),
     ),
@@ -136,6 +136,14 @@ pub(crate) const FAULTS: &[Fault] = &[
         "a constraint that fails is not told of",
         ENGINE,
         Statements("stepped.lost.push((chunk.sequence, failure));", ""),
+    ),
+    fault(
+        "a constraint that fails is blamed on the device",
+        ENGINE,
+        Expression(
+            "Verdict::EndsBefore(FinishReason::Failed(Failure::Form))",
+            "Verdict::EndsBefore(FinishReason::Failed(Failure::Device))",
+        ),
     ),
     fault(
         "a constraint is held to another's answer",

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use sconce_domain::{
-    BlockSize, FinishReason, Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId, Weight,
+    BlockSize, Failure, FinishReason, Priority, Sampling, SequenceId, TenantId, TokenCount,
+    TokenId, Weight,
 };
 use sconce_engine::{
     Constraint, ConstraintFailure, DrawRequest, Event, NewSequence, Progress, fake,
@@ -127,7 +128,8 @@ impl Member {
 
     fn check_end(&self, reason: FinishReason, step_failed: bool) {
         if step_failed {
-            assert_eq!(reason, FinishReason::Failed, "it was in a step that failed");
+            let failed = FinishReason::Failed(Failure::Device);
+            assert_eq!(reason, failed, "it was in a step that failed");
         } else {
             assert_eq!(self.tokens, self.solo.tokens, "it ends too early");
             if let Some(scores) = &self.scores {
@@ -315,7 +317,7 @@ impl Rules {
             }
             let mask = match script.as_mut().map(Script::mask) {
                 Some(Ok(mask)) if !mask.is_empty() => Some(mask),
-                Some(_) => break FinishReason::Failed,
+                Some(_) => break FinishReason::Failed(Failure::Form),
                 None => None,
             };
             let request = DrawRequest {
@@ -329,7 +331,7 @@ impl Rules {
                 break FinishReason::Stop;
             }
             let Ok(progress) = progress(&mut script, token) else {
-                break FinishReason::Failed;
+                break FinishReason::Failed(Failure::Form);
             };
             generated.push(token);
             if progress == Progress::Complete {

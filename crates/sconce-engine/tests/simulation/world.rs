@@ -290,8 +290,10 @@ impl World {
     /// Whoever ends as failed was in a step that failed, or is named as lost.
     fn check_that_the_lost_have_failed(&mut self, stepped: &Stepped<FakeError>) {
         let has_failed = |it: &Event| {
-            let reason = FinishReason::Failed;
-            matches!(it, Event::Ended { reason: why, .. } if *why == reason)
+            let Event::Ended { reason, .. } = it else {
+                return false;
+            };
+            matches!(reason, FinishReason::Failed(_))
         };
         let failed = stepped.events.iter().filter(|it| has_failed(it));
         let failed: BTreeSet<SequenceId> = failed.map(Event::sequence).collect();
@@ -405,7 +407,7 @@ impl Seen {
         match reason {
             FinishReason::Stop => self.stopped += 1,
             FinishReason::Length => self.filled += 1,
-            FinishReason::Failed => self.failed += 1,
+            FinishReason::Failed(_) => self.failed += 1,
         }
     }
 

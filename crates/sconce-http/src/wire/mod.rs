@@ -21,5 +21,6 @@ pub(crate) use completion_request::parse_completion;
 pub(crate) use model_list::{ModelList, ModelObject};
 pub(crate) use options::{Delivery, ParsedRequest};
 pub(crate) use tokens::{
-    TextObject, TokenizerObject, TokensObject, parse_detokenize, parse_tokenize,
+    DetokenizeRequest, TextObject, TokenizeRequest, TokenizerObject, TokensObject,
+    parse_detokenize, parse_tokenize,
 };

@@ -24,8 +24,10 @@ const STOP_TOKENS_MAX: usize = 128;
 const BIASED_TOKENS_MAX: usize = 300;
 /// Bytes of `user`, which goes into the record.
 const USER_BYTES_MAX: usize = 512;
+/// Less is no time at all.
+const TIMEOUT_MIN_S: f32 = 0.001;
 /// A day: whoever would wait longer need not say so.
-const QUEUE_TIMEOUT_MAX_S: f32 = 86_400.0;
+const TIMEOUT_MAX_S: f32 = 86_400.0;
 /// Alternatives that may be asked for at each token.
 pub(super) const ALTERNATIVES_MAX: u32 = 20;
 
@@ -64,7 +66,12 @@ pub(super) fn take_options(fields: &mut Fields) -> Result<AnswerOptions, HttpErr
         end_tokens: take_end_tokens(fields)?,
         grammar: take_grammar(fields)?,
         priority: take_priority(fields)?,
-        wait_max: take_wait_max(fields)?,
+        wait_max: fields
+            .number("queue_timeout_s", 0.0..=TIMEOUT_MAX_S)?
+            .map(Duration::from_secs_f32),
+        time_max: fields
+            .number("timeout_s", TIMEOUT_MIN_S..=TIMEOUT_MAX_S)?
+            .map(Duration::from_secs_f32),
         user: take_user(fields)?,
         ..usual
     })
@@ -222,11 +229,6 @@ fn take_priority(fields: &mut Fields) -> Result<Priority, HttpError> {
     Ok(number
         .and_then(|it| i32::try_from(it).ok())
         .map_or_else(Priority::default, Priority))
-}
-
-fn take_wait_max(fields: &mut Fields) -> Result<Option<Duration>, HttpError> {
-    let seconds = fields.number("queue_timeout_s", 0.0..=QUEUE_TIMEOUT_MAX_S)?;
-    Ok(seconds.map(Duration::from_secs_f32))
 }
 
 fn take_user(fields: &mut Fields) -> Result<Option<String>, HttpError> {

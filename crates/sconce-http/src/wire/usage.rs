@@ -41,7 +41,7 @@ pub(super) fn finish_word(ending: Ending) -> Option<&'static str> {
         FinishReason::Stop if ending.has_calls => Some("tool_calls"),
         FinishReason::Stop => Some("stop"),
         FinishReason::Length => Some("length"),
-        FinishReason::Failed => None,
+        FinishReason::Failed(_) => None,
     }
 }
 

@@ -449,3 +449,27 @@ async fn a_request_whose_turn_does_not_come_is_a_503_and_leaves_nothing_behind()
         assert!(metrics.contains(line), "{line} is missing in {metrics}");
     }
 }
+
+#[tokio::test]
+async fn a_request_whose_time_is_over_is_a_504_or_breaks_off_its_stream() {
+    let stage = Stage::echo(10);
+    let server = started(&stage).await;
+    let body = |more: &str| {
+        let long = "x".repeat(200);
+        format!(r#"{{"prompt":"{long}","max_tokens":200,"timeout_s":0.1{more}}}"#).into_bytes()
+    };
+    let (whole, streamed) = (body(""), body(r#","stream":true"#));
+    let (whole, streamed) = tokio::join!(
+        server.post(COMPLETIONS, &whole),
+        server.post(COMPLETIONS, &streamed)
+    );
+    assert_eq!(
+        (whole.status, whole.header("x-should-retry")),
+        (504, Some("false"))
+    );
+    assert_eq!(whole.json()["error"]["code"], "timeout");
+    let events = streamed.events();
+    assert!(streamed.status == 200 && events.len() > 1, "{streamed:?}");
+    let last: Value = serde_json::from_str(events[events.len() - 1]).unwrap();
+    assert_eq!(last["error"]["code"], "timeout");
+}

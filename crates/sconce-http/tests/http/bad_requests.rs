@@ -95,7 +95,7 @@ async fn a_chat_that_is_wrong_is_told_what_to_change() {
     "#]].assert_eq(&told);
 }
 
-const WRONG_OPTIONS: [&str; 47] = [
+const WRONG_OPTIONS: [&str; 48] = [
     r#""temperature":3"#,
     r#""temperature":"hot""#,
     r#""temperature":-0.1"#,
@@ -115,6 +115,7 @@ const WRONG_OPTIONS: [&str; 47] = [
     r#""priority":2147483648"#,
     r#""priority":"high""#,
     r#""queue_timeout_s":-1"#,
+    r#""timeout_s":0"#,
     r#""stop":["a",""]"#,
     r#""stop":["1","2","3","4","5","6","7","8","9","a","b","c","d","e","f","g","h"]"#,
     r#""stop":{}"#,
@@ -178,6 +179,7 @@ async fn an_option_that_is_wrong_is_named() {
         400 "priority" "invalid_value": `priority` must be a whole number from -2147483648 to 2147483647, not 2147483648
         400 "priority" "invalid_value": `priority` must be a whole number from -2147483648 to 2147483647, not a string
         400 "queue_timeout_s" "invalid_value": `queue_timeout_s` must be a number from 0 to 86400, not -1
+        400 "timeout_s" "invalid_value": `timeout_s` must be a number from 0.001 to 86400, not 0
         400 "stop[1]" "invalid_value": `stop[1]` has 0 bytes, it must have 1 to 1024
         400 "stop" "invalid_value": `stop` has 17 strings, at most 16 are taken
         400 "stop" "invalid_value": `stop` must be a string or a list of them, not an object

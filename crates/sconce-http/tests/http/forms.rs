@@ -1,7 +1,7 @@
 //! The ways to ask for a form, and the ways to get that wrong.
 
 use expect_test::expect;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bad_requests::refusals;
 use crate::server::Server;
@@ -80,4 +80,19 @@ async fn a_form_is_kept_and_what_asks_for_none_is_let_pass() {
     ] {
         assert_eq!(answer(nothing).await, json!("abc"), "{nothing}");
     }
+}
+
+#[tokio::test]
+async fn a_form_that_fails_midway_is_told_as_such() {
+    let stage = Stage::echo(0);
+    let server = Server::start(&stage.pipeline, HttpLimits::default()).await;
+    let broken = r#""structured_outputs":{"choice":["broken"]}"#;
+    let reply = server.post(COMPLETIONS, &with(broken)).await;
+    assert_eq!(reply.status, 500);
+    assert_eq!(reply.json()["error"]["code"], "grammar_failed");
+    let streamed = format!(r#"{broken},"stream":true"#);
+    let reply = server.post(COMPLETIONS, &with(&streamed)).await;
+    let last: Value = serde_json::from_str(reply.events().last().unwrap()).unwrap();
+    assert_eq!(reply.status, 200);
+    assert_eq!(last["error"]["code"], "grammar_failed");
 }

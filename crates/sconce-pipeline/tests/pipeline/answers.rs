@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::stage::{Sizes, Stage, chat, completion, eventually, open};
 use futures_util::StreamExt;
-use sconce_domain::{BlockSize, FinishReason, TokenCount, TokenId, Usage};
+use sconce_domain::{BlockSize, Failure, FinishReason, TokenCount, TokenId, Usage};
 use sconce_engine::fake::FakeExecutor;
 use sconce_pipeline::{
     AnswerEvent, AnswerRequest, AnswerStream, Ask, Pipeline, Prompt, Readiness, Refusal,
@@ -70,7 +70,7 @@ pub(crate) async fn one(
     (answer.text.clone(), answer.reason.unwrap(), used.unwrap())
 }
 
-fn usage(prompt: u32, cached: u32, completion: u32) -> Usage {
+pub(crate) fn usage(prompt: u32, cached: u32, completion: u32) -> Usage {
     Usage {
         prompt: TokenCount(prompt),
         cached: TokenCount(cached),
@@ -291,15 +291,6 @@ async fn dropping_a_stream_cancels_it_and_gives_its_place_back() {
 }
 
 #[tokio::test]
-async fn a_device_that_fails_ends_the_answer_and_serves_the_next() {
-    let stage = Stage::echo(0);
-    let (text, reason, _) = one(&stage.pipeline, completion("ab\u{1}c")).await;
-    assert_eq!((text.as_str(), reason), ("ab", FinishReason::Failed));
-    assert_eq!(stage.pipeline.readiness(), Readiness::Ready);
-    assert_eq!(one(&stage.pipeline, completion("next")).await.0, "next");
-}
-
-#[tokio::test]
 async fn a_device_that_panics_ends_the_answers_of_its_step_and_no_others() {
     let sizes = Sizes {
         running_max: 2,
@@ -316,7 +307,10 @@ async fn a_device_that_panics_ends_the_answers_of_its_step_and_no_others() {
     for (stream, text) in [(culprit, "ab"), (beside, "xx")] {
         let (answers, _) = gather(stream).await;
         assert!(answers[0].text.starts_with(text), "{:?}", answers[0]);
-        assert_eq!(answers[0].reason, Some(FinishReason::Failed));
+        assert_eq!(
+            answers[0].reason,
+            Some(FinishReason::Failed(Failure::Device))
+        );
     }
     let (answers, _) = gather(waiting).await;
     assert_eq!(answers[0].text, "patient");
@@ -324,31 +318,6 @@ async fn a_device_that_panics_ends_the_answers_of_its_step_and_no_others() {
     assert_eq!(stage.pipeline.readiness(), Readiness::Ready);
     assert_eq!(one(&stage.pipeline, completion("next")).await.0, "next");
     assert_eq!(stage.engine.handle().status().blocks_referenced, 0);
-}
-
-#[tokio::test]
-async fn nobody_finds_in_the_cache_what_a_step_wrote_that_panicked() {
-    let poison = TokenId(256);
-    let fake = FakeExecutor::new(BlockSize::new(16).unwrap(), 256).panicking_on(poison);
-    let stage = Stage::new(fake, Sizes::default());
-    let begins = async |last: TokenId| {
-        let mut prompt = vec![TokenId(65); 40];
-        prompt.push(last);
-        let mut request = completion("");
-        request.ask = Ask::Completion(vec![Prompt::Tokens(prompt)]);
-        request.options.generated_max = Some(TokenCount(2));
-        one(&stage.pipeline, request).await
-    };
-    let (_, reason, used) = begins(poison).await;
-    assert_eq!((reason, used), (FinishReason::Failed, usage(41, 0, 0)));
-    let (_, reason, used) = begins(TokenId(66)).await;
-    assert_eq!((reason, used), (FinishReason::Length, usage(41, 0, 2)));
-    let (_, _, used) = begins(TokenId(67)).await;
-    assert_eq!(
-        used.cached,
-        TokenCount(32),
-        "what a sound step wrote is found"
-    );
 }
 
 #[tokio::test]
@@ -360,9 +329,15 @@ async fn an_engine_that_panics_ends_every_stream_and_the_server_says_so() {
         .await
         .unwrap();
     let (text, reason, _) = one(&stage.pipeline, completion("ab\u{3}c")).await;
-    assert_eq!((text.as_str(), reason), ("ab", FinishReason::Failed));
+    assert_eq!(
+        (text.as_str(), reason),
+        ("ab", FinishReason::Failed(Failure::Device))
+    );
     let (answers, _) = gather(bystander).await;
-    assert_eq!(answers[0].reason, Some(FinishReason::Failed));
+    assert_eq!(
+        answers[0].reason,
+        Some(FinishReason::Failed(Failure::Device))
+    );
     let model = "tiny".to_owned();
     assert_eq!(
         stage.pipeline.readiness(),

@@ -1,10 +1,13 @@
 //! What ends an answer, and what must not.
 
-use sconce_domain::{FinishReason, TokenBias, TokenCount, TokenId};
-use sconce_pipeline::{AnswerRequest, EndTokens, Refusal};
+use std::time::{Duration, Instant};
 
-use crate::answers::one;
-use crate::stage::{END, Stage, completion};
+use sconce_domain::{BlockSize, Failure, FinishReason, TokenBias, TokenCount, TokenId};
+use sconce_engine::fake::FakeExecutor;
+use sconce_pipeline::{AnswerRequest, Ask, EndTokens, Prompt, Readiness, Refusal};
+
+use crate::answers::{gather, one, usage};
+use crate::stage::{END, Sizes, Stage, completion, eventually};
 
 /// The text of a greedy answer to `prompt`, of which the device says the same again, and its end.
 async fn answer(prompt: &str, change: impl FnOnce(&mut AnswerRequest)) -> (String, FinishReason) {
@@ -99,4 +102,67 @@ async fn a_field_that_names_an_unknown_token_is_refused_by_name() {
             .into();
     };
     assert_eq!(refused(&bias).await, expected("logit_bias"));
+}
+
+#[tokio::test]
+async fn an_answer_whose_time_is_over_breaks_off_and_leaves_the_engine() {
+    let stage = Stage::echo(10);
+    let mut request = completion(&"x".repeat(300));
+    request.options.answers = 2;
+    request.options.time_max = Some(Duration::from_millis(150));
+    let begun = Instant::now();
+    let (answers, used) = gather(stage.pipeline.answer(request).await.unwrap()).await;
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(150) && took < Duration::from_secs(2));
+    for answer in answers {
+        let late = FinishReason::Failed(Failure::Deadline);
+        assert_eq!(answer.reason, Some(late));
+        assert!((1..300).contains(&answer.text.len()), "{}", answer.text);
+    }
+    assert!(used.unwrap().completion.0 > 0);
+    let engine = stage.engine.handle();
+    eventually("the engine is empty", || engine.status().running == 0).await;
+    let mut request = completion("abc");
+    request.options.time_max = Some(Duration::from_secs(60));
+    assert_eq!(one(&stage.pipeline, request).await.0, "abc");
+}
+
+#[tokio::test]
+async fn a_device_that_fails_ends_the_answer_and_serves_the_next() {
+    let stage = Stage::echo(0);
+    let (text, reason, _) = one(&stage.pipeline, completion("ab\u{1}c")).await;
+    assert_eq!(
+        (text.as_str(), reason),
+        ("ab", FinishReason::Failed(Failure::Device))
+    );
+    assert_eq!(stage.pipeline.readiness(), Readiness::Ready);
+    assert_eq!(one(&stage.pipeline, completion("next")).await.0, "next");
+}
+
+#[tokio::test]
+async fn nobody_finds_in_the_cache_what_a_step_wrote_that_panicked() {
+    let poison = TokenId(256);
+    let fake = FakeExecutor::new(BlockSize::new(16).unwrap(), 256).panicking_on(poison);
+    let stage = Stage::new(fake, Sizes::default());
+    let begins = async |last: TokenId| {
+        let mut prompt = vec![TokenId(65); 40];
+        prompt.push(last);
+        let mut request = completion("");
+        request.ask = Ask::Completion(vec![Prompt::Tokens(prompt)]);
+        request.options.generated_max = Some(TokenCount(2));
+        one(&stage.pipeline, request).await
+    };
+    let (_, reason, used) = begins(poison).await;
+    assert_eq!(
+        (reason, used),
+        (FinishReason::Failed(Failure::Device), usage(41, 0, 0))
+    );
+    let (_, reason, used) = begins(TokenId(66)).await;
+    assert_eq!((reason, used), (FinishReason::Length, usage(41, 0, 2)));
+    let (_, _, used) = begins(TokenId(67)).await;
+    assert_eq!(
+        used.cached,
+        TokenCount(32),
+        "what a sound step wrote is found"
+    );
 }

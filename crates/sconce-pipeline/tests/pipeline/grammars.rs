@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use sconce_domain::{FinishReason, Grammar};
+use sconce_domain::{Failure, FinishReason, Grammar};
 use sconce_pipeline::{AnswerEvent, AnswerRequest, AskedGrammar, Pipeline, Refusal};
 
 use crate::answers::one;
@@ -140,7 +140,10 @@ async fn a_constraint_that_breaks_ends_its_own_answer_as_failed() {
         one(&stage.pipeline, held_to("abc", choice("broken"))),
         one(&stage.pipeline, completion(&text)),
     );
-    assert_eq!((broken.0.as_str(), broken.1), ("", FinishReason::Failed));
+    assert_eq!(
+        (broken.0.as_str(), broken.1),
+        ("", FinishReason::Failed(Failure::Form))
+    );
     assert_eq!(whole.0, text);
     assert_eq!(stage.engine.handle().status().blocks_referenced, 0);
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::stage::{Sizes, Stage, eventually, open};
 use futures_util::StreamExt;
-use sconce_domain::RequestId;
+use sconce_domain::{RequestId, TokenId};
 use sconce_pipeline::{
-    AdmissionLimits, AnswerOptions, AnswerRequest, Ask, AskKind, Pipeline, Prompt,
+    AdmissionLimits, AnswerOptions, AnswerRequest, Ask, AskKind, Edges, Pipeline, Prompt,
 };
 use serde_json::Value;
 
@@ -125,6 +125,45 @@ async fn a_request_that_is_never_read_leaves_a_record() {
             ["completion".into(), "abort".into(), Value::Null],
         ]
     );
+}
+
+#[tokio::test]
+async fn a_text_that_becomes_tokens_leaves_a_record_and_is_counted() {
+    let log = Log::listening();
+    let Stage { pipeline, .. } = &Stage::echo(0);
+    let id = RequestId(0x70c);
+    let arrive = |kind| pipeline.arrive(id, kind);
+    let text = "secret".to_owned();
+    let tokenized = pipeline.tokenize(arrive(AskKind::Tokenize), None, text, Edges::None);
+    let tokens = tokenized.await.unwrap().tokens;
+    let text = pipeline.detokenize(arrive(AskKind::Detokenize), Some("tiny"), tokens);
+    assert_eq!(text.await.unwrap(), "secret");
+    let unknown = vec![TokenId(999)];
+    let refused = pipeline.detokenize(arrive(AskKind::Detokenize), None, unknown);
+    assert!(refused.await.is_err());
+    let facts: Vec<[Value; 4]> = log
+        .records(id.0)
+        .iter()
+        .map(|it| ["kind", "model", "end", "prompt_tokens"].map(|name| it[name].clone()))
+        .collect();
+    let fact = |kind: &str, end: &str, tokens: u32| -> [Value; 4] {
+        [kind.into(), "tiny".into(), end.into(), tokens.into()]
+    };
+    let expected = [
+        fact("tokenize", "stop", 6),
+        fact("detokenize", "stop", 6),
+        fact("detokenize", "refused", 0),
+    ];
+    assert_eq!(facts, expected);
+    let metrics = pipeline.metrics().text();
+    for line in [
+        "sconce_requests_total{end=\"stop\",kind=\"tokenize\"} 1",
+        "sconce_requests_total{end=\"stop\",kind=\"detokenize\"} 1",
+        "sconce_requests_total{end=\"refused\",kind=\"detokenize\"} 1",
+        "sconce_requests_refused_total{reason=\"unknown_token\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in {metrics}");
+    }
 }
 
 /// The one thread that makes prompts is kept busy, so that the request cannot be further on when it
