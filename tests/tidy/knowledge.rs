@@ -21,6 +21,7 @@ const OWNERS: &[(&str, &[&str])] = &[
         &[
             "sconce-text",
             "sconce-catalog",
+            "sconce-keys",
             "sconce-grammar",
             "sconce-model",
             "sconce-http",

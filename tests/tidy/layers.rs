@@ -13,6 +13,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
         "sconce-text",
         "sconce-kernels",
         "sconce-catalog",
+        "sconce-keys",
     ],
     &["sconce-scheduler"],
     &["sconce-engine"],
