@@ -114,6 +114,8 @@ fn every_error_code_is_in_the_docs_and_no_other() {
     let refusals = Sources::read("crates/sconce-pipeline/src/refusal.rs");
     let mut found = strings_after(&errors, "=> ");
     found.extend(strings_after(&refusals, "=> "));
+    // Messages stand in such places, too; a code is one word.
+    found.retain(|it| !it.contains(' '));
     assert!(found.len() > 20, "only {found:?} were found");
     let page = Page::read("docs/api.md");
     let told: BTreeSet<String> = page.spans().into_iter().collect();

@@ -46,7 +46,7 @@ fn a_start_that_cannot_succeed_says_what_and_what_to_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     assert!(complaint(&["serve", "--listen", &address]).contains(&address));
-    assert!(complaint(&["serve", "--listen", "0.0.0.0:0"]).contains("no keys yet"));
+    assert!(complaint(&["serve", "--listen", "0.0.0.0:0"]).contains("sconce keys add"));
 }
 
 #[test]

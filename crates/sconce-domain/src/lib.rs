@@ -1,5 +1,6 @@
 //! The words Sconce is told in: ids, units, requests, messages. No logic, no serde.
 
+mod caller;
 mod encoder_text;
 mod grammar;
 mod ids;
@@ -11,6 +12,7 @@ mod token_mask;
 mod tool;
 mod units;
 
+pub use caller::Caller;
 pub use encoder_text::EncoderText;
 pub use grammar::{CallForm, FunctionForm, Grammar};
 pub use ids::{BlockId, RequestId, SequenceId, TenantId, TokenId};

@@ -1,10 +1,13 @@
 //! Why a request gets no answer, and the one place that says so in OpenAI's words.
 
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use sconce_domain::Failure;
 use sconce_pipeline::Refusal;
 use serde::Serialize;
+
+/// Characters of a path that an error shows.
+const PATH_CHARS_MAX: usize = 200;
 
 /// A request that could not be served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +28,21 @@ pub(crate) enum HttpError {
     BodyBroken { fact: String },
     #[error("there is nothing at {path}; see /v1/models, /v1/chat/completions, /v1/completions")]
     NoRoute { path: String },
+    #[error(
+        "this server asks for a key; send it as `Authorization: Bearer KEY` or as `x-api-key: KEY`"
+    )]
+    NoKey,
+    #[error("the key that was sent is not one of this server's; ask whoever runs it for one")]
+    WrongKey,
+    #[error("the key that was sent has expired; ask whoever runs this server for a new one")]
+    ExpiredKey,
+    #[error(
+        "this server answers to names of its own machine only, not to `{host}`; whoever runs it can \
+         allow that name with --allow-host, or ask for keys with --keys"
+    )]
+    StrangeHost { host: String },
+    #[error("`priority` is {asked}, and this key may ask with {most_urgent} or more; send that")]
+    TooUrgent { asked: i32, most_urgent: i32 },
     #[error("{path} does not take {method}")]
     WrongMethod { method: String, path: String },
     #[error(transparent)]
@@ -57,6 +75,12 @@ impl HttpError {
         }
     }
 
+    pub(crate) fn no_route(uri: &Uri) -> Self {
+        Self::NoRoute {
+            path: uri.path().chars().take(PATH_CHARS_MAX).collect(),
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::Json { .. }
@@ -68,6 +92,8 @@ impl HttpError {
             Self::BodyTooSlow { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::NoRoute { .. } => StatusCode::NOT_FOUND,
             Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoKey | Self::WrongKey | Self::ExpiredKey => StatusCode::UNAUTHORIZED,
+            Self::StrangeHost { .. } | Self::TooUrgent { .. } => StatusCode::FORBIDDEN,
             Self::AnswerFailed(Failure::Deadline) => StatusCode::GATEWAY_TIMEOUT,
             Self::AnswerFailed(_) | Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Refused(refusal) => refusal_status(refusal),
@@ -93,6 +119,11 @@ impl HttpError {
             Self::BodyBroken { .. } => "body_broken",
             Self::NoRoute { .. } => "unknown_url",
             Self::WrongMethod { .. } => "method_not_allowed",
+            Self::NoKey => "missing_api_key",
+            Self::WrongKey => "invalid_api_key",
+            Self::ExpiredKey => "expired_api_key",
+            Self::StrangeHost { .. } => "host_not_allowed",
+            Self::TooUrgent { .. } => "priority_not_allowed",
             Self::AnswerFailed(failure) => failure.as_str(),
             Self::Fault => "internal_error",
             Self::Refused(refusal) => refusal_code(refusal),
@@ -104,6 +135,7 @@ impl HttpError {
             Self::Field { param, .. }
             | Self::Unsupported { param, .. }
             | Self::UnknownField { param } => Some(param.clone()).filter(|it| !it.is_empty()),
+            Self::TooUrgent { .. } => Some("priority".to_owned()),
             Self::Refused(refusal) => refusal_param(refusal).map(str::to_owned),
             _ => None,
         }
@@ -197,6 +229,10 @@ impl IntoResponse for HttpError {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_s() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status() == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
         }
         if matches!(
             self,

@@ -1,16 +1,20 @@
 //! OpenAI's HTTP API over a [`Pipeline`](sconce_pipeline::Pipeline). The only crate that knows HTTP
 //! and wire JSON; it decides nothing.
 
+mod access;
 mod body;
 mod deliver;
 mod dialect;
 mod error;
+mod hosts;
 mod limits;
 mod routes;
 mod server;
 mod stall;
 mod wire;
 
+pub use access::{Access, SharedKeys};
+pub use hosts::HostNames;
 pub use limits::HttpLimits;
-pub use routes::{HttpState, router};
+pub use routes::{HttpState, OPEN_PATHS, paths, router};
 pub use server::serve;

@@ -9,13 +9,14 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json, Router};
 use sconce_domain::RequestId;
 use sconce_pipeline::{AnswerStream, Arrival, AskKind, Pipeline, Readiness, Refusal};
 use serde_json::json;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::access::{Access, Admin, Authorized};
 use crate::body::read_body;
 use crate::deliver::deliver;
 use crate::error::HttpError;
@@ -33,21 +34,42 @@ pub struct HttpState {
     pub pipeline: Arc<Pipeline>,
     /// What a client may take.
     pub limits: HttpLimits,
+    /// Who may ask.
+    pub access: Access,
+}
+
+/// The paths at which no key is asked for: whoever watches the process has none.
+pub const OPEN_PATHS: [&str; 2] = ["/health", "/ready"];
+
+/// The path of every route.
+#[must_use]
+pub fn paths() -> Vec<&'static str> {
+    routes().into_iter().map(|(path, _)| path).collect()
+}
+
+/// What answers at each path.
+fn routes() -> Vec<(&'static str, MethodRouter<HttpState>)> {
+    vec![
+        ("/v1/chat/completions", post(chat)),
+        ("/v1/completions", post(complete)),
+        ("/v1/models", get(models)),
+        ("/v1/models/{*name}", get(model)),
+        ("/tokenize", post(tokenize)),
+        ("/detokenize", post(detokenize)),
+        ("/tokenizer_info", get(tokenizer_info)),
+        ("/metrics", get(metrics)),
+        ("/health", get(health)),
+        ("/ready", get(ready)),
+    ]
 }
 
 /// All routes. They may be served before a model is: until then they answer 503.
 pub fn router(state: HttpState) -> Router {
-    Router::new()
-        .route("/v1/chat/completions", post(chat))
-        .route("/v1/completions", post(complete))
-        .route("/v1/models", get(models))
-        .route("/tokenize", post(tokenize))
-        .route("/detokenize", post(detokenize))
-        .route("/tokenizer_info", get(tokenizer_info))
-        .route("/v1/models/{*name}", get(model))
-        .route("/health", get(health))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
+    let routes = routes().into_iter();
+    routes
+        .fold(Router::new(), |router, (path, method)| {
+            router.route(path, method)
+        })
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(CatchPanicLayer::custom(after_panic))
@@ -74,13 +96,17 @@ async fn name_request(
 
 async fn chat(
     State(state): State<HttpState>,
+    client: Authorized,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, HttpError> {
-    let arrival = state.pipeline.arrive(id, AskKind::Chat);
+    let caller = client.caller.clone();
+    let arrival = state.pipeline.arrive(id, AskKind::Chat, caller);
     let read = read_body(body, &headers, &state.limits).await;
-    let parsed = read.and_then(|body| parse_chat(id, &body));
+    let parsed = read
+        .and_then(|body| parse_chat(id, &body))
+        .and_then(|it| allowed(it, &client));
     let (answers, delivery) = answer(&state.pipeline, arrival, parsed).await?;
     let dialect = ChatDialect::new(id.0, now_s(), answers.model(), delivery);
     deliver(answers, dialect, delivery).await
@@ -88,16 +114,26 @@ async fn chat(
 
 async fn complete(
     State(state): State<HttpState>,
+    client: Authorized,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, HttpError> {
-    let arrival = state.pipeline.arrive(id, AskKind::Completion);
+    let caller = client.caller.clone();
+    let arrival = state.pipeline.arrive(id, AskKind::Completion, caller);
     let read = read_body(body, &headers, &state.limits).await;
-    let parsed = read.and_then(|body| parse_completion(id, &body));
+    let parsed = read
+        .and_then(|body| parse_completion(id, &body))
+        .and_then(|it| allowed(it, &client));
     let (answers, delivery) = answer(&state.pipeline, arrival, parsed).await?;
     let dialect = CompletionDialect::new(id.0, now_s(), answers.model(), delivery);
     deliver(answers, dialect, delivery).await
+}
+
+/// A request as it was read, unless its client may not ask for it.
+fn allowed(parsed: ParsedRequest, client: &Authorized) -> Result<ParsedRequest, HttpError> {
+    client.check_priority(parsed.request.options.priority)?;
+    Ok(parsed)
 }
 
 /// Has a request answered, or notes why it could not be read.
@@ -127,11 +163,12 @@ fn understood<T>(
 
 async fn tokenize(
     State(state): State<HttpState>,
+    client: Authorized,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<TokensObject>, HttpError> {
-    let arrival = state.pipeline.arrive(id, AskKind::Tokenize);
+    let arrival = state.pipeline.arrive(id, AskKind::Tokenize, client.caller);
     let read = read_body(body, &headers, &state.limits).await;
     let parsed = read.and_then(|body| parse_tokenize(&body));
     let (arrival, request) = understood(arrival, parsed)?;
@@ -144,11 +181,14 @@ async fn tokenize(
 
 async fn detokenize(
     State(state): State<HttpState>,
+    client: Authorized,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<TextObject>, HttpError> {
-    let arrival = state.pipeline.arrive(id, AskKind::Detokenize);
+    let arrival = state
+        .pipeline
+        .arrive(id, AskKind::Detokenize, client.caller);
     let read = read_body(body, &headers, &state.limits).await;
     let parsed = read.and_then(|body| parse_detokenize(&body));
     let (arrival, DetokenizeRequest { model, tokens }) = understood(arrival, parsed)?;
@@ -159,16 +199,18 @@ async fn detokenize(
 
 async fn tokenizer_info(
     State(state): State<HttpState>,
+    _: Authorized,
 ) -> Result<Json<TokenizerObject>, HttpError> {
     Ok(Json(state.pipeline.tokenizer_facts(None)?.into()))
 }
 
-async fn models(State(state): State<HttpState>) -> Json<ModelList> {
+async fn models(State(state): State<HttpState>, _: Authorized) -> Json<ModelList> {
     Json(state.pipeline.model_entries().into())
 }
 
 async fn model(
     State(state): State<HttpState>,
+    _: Authorized,
     Path(name): Path<String>,
 ) -> Result<Json<ModelObject>, HttpError> {
     Ok(Json(state.pipeline.model_entry(&name)?.into()))
@@ -201,7 +243,7 @@ async fn ready(State(state): State<HttpState>) -> Response {
         .into_response()
 }
 
-async fn metrics(State(state): State<HttpState>) -> Response {
+async fn metrics(State(state): State<HttpState>, _: Admin) -> Response {
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     (
         [(header::CONTENT_TYPE, kind)],
@@ -210,13 +252,11 @@ async fn metrics(State(state): State<HttpState>) -> Response {
         .into_response()
 }
 
-async fn no_route(uri: Uri) -> HttpError {
-    HttpError::NoRoute {
-        path: uri.path().chars().take(200).collect(),
-    }
+async fn no_route(_: Authorized, uri: Uri) -> HttpError {
+    HttpError::no_route(&uri)
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> HttpError {
+async fn wrong_method(_: Authorized, method: Method, uri: Uri) -> HttpError {
     HttpError::WrongMethod {
         method: method.to_string(),
         path: uri.path().to_owned(),

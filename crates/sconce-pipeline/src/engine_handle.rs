@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use sconce_domain::{Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId, Weight};
+use sconce_domain::{Caller, Priority, Sampling, SequenceId, TokenCount, TokenId};
 use sconce_engine::{Constraint, EngineStatus, NewSequence};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -53,6 +53,7 @@ pub(crate) struct Board {
 /// A sequence as the pipeline wants it; the handle gives it a name.
 #[derive(Debug)]
 pub(crate) struct Submission {
+    pub(crate) caller: Caller,
     pub(crate) prompt: Vec<TokenId>,
     pub(crate) sampling: Sampling,
     pub(crate) prompt_logprobs: Option<u8>,
@@ -86,8 +87,8 @@ impl EngineHandle {
         let id = SequenceId(self.sequences.fetch_add(1, Ordering::Relaxed));
         let sequence = NewSequence {
             id,
-            tenant: TenantId::shared(),
-            weight: Weight::default(),
+            tenant: submission.caller.tenant,
+            weight: submission.caller.weight,
             priority: submission.priority,
             prompt: submission.prompt,
             sampling: submission.sampling,

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use sconce_domain::{RequestId, Sampling, TokenCount, TokenId, Withheld};
+use sconce_domain::{Caller, RequestId, Sampling, TokenCount, TokenId, Withheld};
 use tokio::sync::Semaphore;
 
 use crate::admission::{Admission, AdmissionLimits};
@@ -78,8 +78,16 @@ impl Pipeline {
 
     /// Opens the record of a request that is about to be read.
     #[must_use]
-    pub fn arrive(&self, id: RequestId, kind: AskKind) -> Arrival {
-        Arrival(OpenRecord::open(id, kind, Arc::clone(&self.metrics)))
+    pub fn arrive(&self, id: RequestId, kind: AskKind, caller: Caller) -> Arrival {
+        let metrics = Arc::clone(&self.metrics);
+        Arrival(OpenRecord::open((id, kind), caller, metrics))
+    }
+
+    /// Records a request that was turned away before anybody knew what it asks and for whom: `reason`
+    /// says in one word why.
+    pub fn turn_away(&self, id: RequestId, reason: &'static str) {
+        let arrival = self.arrive(id, AskKind::Unread, Caller::anybody());
+        arrival.turned_away(reason);
     }
 
     /// Answers a request that needs no reading.
@@ -87,7 +95,7 @@ impl Pipeline {
     /// # Errors
     /// As [`Pipeline::answer_arrived`].
     pub async fn answer(&self, request: AnswerRequest) -> Result<AnswerStream, Refusal> {
-        let arrival = self.arrive(request.id, request.ask.kind());
+        let arrival = self.arrive(request.id, request.ask.kind(), Caller::anybody());
         self.answer_arrived(arrival, request).await
     }
 
@@ -123,7 +131,7 @@ impl Pipeline {
     ) -> Result<Routed, Refusal> {
         let models = self.ready_models()?;
         let admitted = self.admission.admit(request)?;
-        let routed = route(admitted, &models).await?;
+        let routed = route(admitted, &models, &record.caller().tenant).await?;
         let prompt_tokens: usize = routed.prompts.iter().map(|it| it.tokens.len()).sum();
         record.begin(
             Arc::clone(&routed.model.name),
@@ -235,6 +243,7 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
         let prompt_logprobs = options.logprobs.filter(|_| options.echoes);
         let echo = echo.map(|it| Echo::new(it, prompt_logprobs.is_some()));
         let tokens: TokenStream = model.engine.submit(Submission {
+            caller: record.caller().clone(),
             prompt: tokens,
             sampling: sampling(&options, &stop_tokens, seed_of_answer(seed, index)),
             prompt_logprobs,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use sconce_domain::{FinishReason, RequestId, TokenCount, Usage};
+use sconce_domain::{Caller, FinishReason, RequestId, TokenCount, Usage};
 
 use crate::AskKind;
 use crate::metrics::{EndedRequest, Ending, Metrics, ModelMetrics};
@@ -27,6 +27,7 @@ impl Arrival {
 pub(crate) struct OpenRecord {
     id: RequestId,
     kind: &'static str,
+    caller: Caller,
     user: Option<String>,
     arrived: Instant,
     model: Option<Arc<str>>,
@@ -48,10 +49,15 @@ enum Outcome {
 }
 
 impl OpenRecord {
-    pub(crate) fn open(id: RequestId, kind: AskKind, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn open(
+        (id, kind): (RequestId, AskKind),
+        caller: Caller,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             id,
             kind: kind.as_str(),
+            caller,
             user: None,
             arrived: Instant::now(),
             model: None,
@@ -66,6 +72,11 @@ impl OpenRecord {
 
     pub(crate) fn arrived(&self) -> Instant {
         self.arrived
+    }
+
+    /// For whom the request is made.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     pub(crate) fn begin(&mut self, model: Arc<str>, prompt: TokenCount, of: Arc<ModelMetrics>) {
@@ -170,6 +181,8 @@ impl Drop for OpenRecord {
             request = format_args!("{:016x}", self.id.0),
             kind = self.kind,
             model = self.model.as_deref(),
+            tenant = %self.caller.tenant.0,
+            key = self.caller.key.as_deref(),
             user = self.user.as_deref(),
             end,
             refusal,

@@ -52,6 +52,8 @@ pub enum AskKind {
     Tokenize,
     /// The text of tokens.
     Detokenize,
+    /// Nobody knows: it was turned away before it was read.
+    Unread,
 }
 
 impl AskKind {
@@ -63,6 +65,7 @@ impl AskKind {
             Self::Completion => "completion",
             Self::Tokenize => "tokenize",
             Self::Detokenize => "detokenize",
+            Self::Unread => "unread",
         }
     }
 }

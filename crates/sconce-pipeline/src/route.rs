@@ -37,7 +37,11 @@ pub(crate) struct RoutedPrompt {
 
 /// Finds the model and makes the prompts. Rendering and tokenizing a long prompt takes tens of
 /// milliseconds, so that happens on a thread that may block.
-pub(crate) async fn route(admitted: Admitted, models: &Models) -> Result<Routed, Refusal> {
+pub(crate) async fn route(
+    admitted: Admitted,
+    models: &Models,
+    tenant: &TenantId,
+) -> Result<Routed, Refusal> {
     let model = models.find(admitted.request.model.as_deref())?;
     if !model.engine.is_running() {
         return Err(Refusal::EngineStopped {
@@ -46,7 +50,7 @@ pub(crate) async fn route(admitted: Admitted, models: &Models) -> Result<Routed,
     }
     let grammar = match asked_grammar(&admitted.request.options, &model) {
         None => None,
-        Some(asked) => Some(model.grammars.find(&TenantId::shared(), &asked).await?),
+        Some(asked) => Some(model.grammars.find(tenant, &asked).await?),
     };
     let name = Arc::clone(&model.name);
     let prepared = tokio::task::spawn_blocking(move || prepare(admitted, model, grammar)).await;

@@ -41,6 +41,11 @@ pub(crate) enum Command {
     },
     /// Chat with a running server in the terminal.
     Chat(ChatArguments),
+    /// Make and list the keys of those who may ask.
+    Keys {
+        #[command(subcommand)]
+        action: KeysAction,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -76,7 +81,19 @@ pub(crate) struct ServeArguments {
     /// A model's name, a path to a .gguf file, or HUB/REPO:FILE.
     #[arg(long, short, default_value = "default", value_name = "MODEL")]
     pub(crate) model: String,
-    /// The address to serve on. There are no keys yet, so keep it on this machine.
+    #[command(flatten)]
+    pub(crate) access: AccessArguments,
+    /// Threads that compute [default: one for each processor].
+    #[arg(long, short, value_name = "N")]
+    pub(crate) threads: Option<NonZeroU32>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+}
+
+/// Where the server can be reached, and by whom.
+#[derive(Debug, Args)]
+pub(crate) struct AccessArguments {
+    /// The address to serve on. Beyond this machine it needs --keys.
     #[arg(
         long,
         short,
@@ -84,11 +101,13 @@ pub(crate) struct ServeArguments {
         value_name = "ADDR:PORT"
     )]
     pub(crate) listen: SocketAddr,
-    /// Threads that compute [default: one for each processor].
-    #[arg(long, short, value_name = "N")]
-    pub(crate) threads: Option<NonZeroU32>,
-    #[command(flatten)]
-    pub(crate) limits: LimitArguments,
+    /// The file of keys, as `sconce keys add` makes it: only who has one of them may ask. SIGHUP has it
+    /// read again.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: Option<PathBuf>,
+    /// A host name by which a server without keys may be called, besides those of this machine.
+    #[arg(long, value_name = "NAME", conflicts_with = "keys")]
+    pub(crate) allow_host: Vec<String>,
 }
 
 /// How much the server takes on at once.
@@ -136,11 +155,53 @@ pub(crate) enum ModelsAction {
     },
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysAction {
+    /// Make a key and show it, this once.
+    Add(NewKeyArguments),
+    /// Show whose keys there are.
+    List {
+        /// The file of keys.
+        #[arg(long, value_name = "FILE")]
+        keys: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewKeyArguments {
+    /// What logs call the key.
+    pub(crate) name: String,
+    /// For whom it asks; keys of one tenant share its cached prompts and its share of the server
+    /// [default: the key's name].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tenant: Option<String>,
+    /// Let it see the metrics and manage the server, too.
+    #[arg(long)]
+    pub(crate) admin: bool,
+    /// The lowest `priority` that it may ask with; lower ones go first.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "0",
+        allow_negative_numbers = true
+    )]
+    pub(crate) most_urgent: i32,
+    /// Refuse it after so many days.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
+    pub(crate) expires_days: Option<u32>,
+    /// The file of keys; it is made if there is none.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keys: PathBuf,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ChatArguments {
     /// The server's address.
     #[arg(long, default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub(crate) url: String,
+    /// A key, if the server asks for one.
+    #[arg(long, env = "SCONCE_KEY", value_name = "KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
     /// The model to talk to [default: the server's].
     #[arg(long, short, value_name = "MODEL")]
     pub(crate) model: Option<String>,

@@ -1,5 +1,6 @@
 //! The product as a library: what `main` calls, and what black-box tests start.
 
+mod access;
 mod arguments;
 mod commands;
 mod fetch;
@@ -46,6 +47,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
             Command::Serve(serve) => commands::serve::run(serve, &arguments.fetch).await,
             Command::Models { action } => commands::models::run(action, &arguments.fetch).await,
             Command::Chat(chat) => commands::chat::run(chat).await,
+            Command::Keys { action } => commands::keys::run(action),
             Command::Completions { .. } => Ok(()),
         }
     });

@@ -316,7 +316,7 @@ async fn a_huge_body_gets_413_whether_it_says_its_length_or_not() {
         (413, "body_too_large")
     );
     let chunked = format!(
-        "POST {CHAT} HTTP/1.1\r\nhost: sconce\r\nconnection: close\r\n\
+        "POST {CHAT} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
          transfer-encoding: chunked\r\n\r\n{}0\r\n\r\n",
         format!("200\r\n{}\r\n", " ".repeat(512)).repeat(4)
     );

@@ -4,6 +4,7 @@
     reason = "what a test's own set-up cannot do fails the test"
 )]
 
+mod access;
 mod answers;
 mod bad_requests;
 mod forms;

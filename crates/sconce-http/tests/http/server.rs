@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use sconce_http::{HttpLimits, HttpState, serve};
+use sconce_http::{Access, HostNames, HttpLimits, HttpState, serve};
 use sconce_pipeline::Pipeline;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,11 +29,22 @@ pub(crate) struct Reply {
 
 impl Server {
     pub(crate) async fn start(pipeline: &Arc<Pipeline>, limits: HttpLimits) -> Self {
+        let access = Access::Open(Arc::new(HostNames::default()));
+        Self::start_for(pipeline, limits, access).await
+    }
+
+    /// A server for those whom `access` lets in.
+    pub(crate) async fn start_for(
+        pipeline: &Arc<Pipeline>,
+        limits: HttpLimits,
+        access: Access,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = HttpState {
             pipeline: Arc::clone(pipeline),
             limits,
+            access,
         };
         let (shutdown, wanted) = oneshot::channel();
         let task = tokio::spawn(serve(listener, state, async {
@@ -84,7 +95,7 @@ impl Server {
 /// A request's head; the server closes the connection after the answer.
 pub(crate) fn head(method: &str, path: &str, length: usize) -> Vec<u8> {
     format!(
-        "{method} {path} HTTP/1.1\r\nhost: sconce\r\nconnection: close\r\n\
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
          content-length: {length}\r\n\r\n"
     )
     .into_bytes()

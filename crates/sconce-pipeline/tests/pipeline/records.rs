@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::stage::{Sizes, Stage, eventually, open};
 use futures_util::StreamExt;
-use sconce_domain::{RequestId, TokenId};
+use sconce_domain::{Caller, RequestId, TokenId};
 use sconce_pipeline::{
     AdmissionLimits, AnswerOptions, AnswerRequest, Ask, AskKind, Edges, Pipeline, Prompt,
 };
@@ -110,9 +110,15 @@ async fn a_finished_a_refused_and_an_abandoned_request_each_leave_one_record() {
 async fn a_request_that_is_never_read_leaves_a_record() {
     let log = Log::listening();
     let stage = Stage::echo(0);
-    let unreadable = stage.pipeline.arrive(RequestId(0xbad), AskKind::Chat);
+    let unreadable = stage
+        .pipeline
+        .arrive(RequestId(0xbad), AskKind::Chat, Caller::anybody());
     unreadable.turned_away("invalid_json");
-    drop(stage.pipeline.arrive(RequestId(0xbad), AskKind::Completion));
+    drop(
+        stage
+            .pipeline
+            .arrive(RequestId(0xbad), AskKind::Completion, Caller::anybody()),
+    );
     let facts: Vec<[Value; 3]> = log
         .records(0xbad)
         .iter()
@@ -132,7 +138,7 @@ async fn a_text_that_becomes_tokens_leaves_a_record_and_is_counted() {
     let log = Log::listening();
     let Stage { pipeline, .. } = &Stage::echo(0);
     let id = RequestId(0x70c);
-    let arrive = |kind| pipeline.arrive(id, kind);
+    let arrive = |kind| pipeline.arrive(id, kind, Caller::anybody());
     let text = "secret".to_owned();
     let tokenized = pipeline.tokenize(arrive(AskKind::Tokenize), None, text, Edges::None);
     let tokens = tokenized.await.unwrap().tokens;

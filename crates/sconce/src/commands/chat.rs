@@ -90,15 +90,13 @@ impl Chat {
             "{}/v1/chat/completions",
             self.arguments.url.trim_end_matches('/')
         );
-        let response = self
-            .client
-            .post(&url)
-            .json(&body)
-            .send()
-            .await
-            .with_context(|| {
-                format!("no server answers at {url}; start one with `sconce serve` or give --url")
-            })?;
+        let mut request = self.client.post(&url).json(&body);
+        if let Some(key) = &self.arguments.key {
+            request = request.bearer_auth(key);
+        }
+        let response = request.send().await.with_context(|| {
+            format!("no server answers at {url}; start one with `sconce serve` or give --url")
+        })?;
         if response.status().is_success() {
             return Ok(response);
         }

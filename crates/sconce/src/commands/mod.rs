@@ -2,5 +2,6 @@
 
 pub(crate) mod chat;
 pub(crate) mod completions;
+pub(crate) mod keys;
 pub(crate) mod models;
 pub(crate) mod serve;

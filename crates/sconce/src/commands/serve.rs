@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use sconce_http::{HttpLimits, HttpState};
 use sconce_pipeline::{AdmissionLimits, EngineThread, Pipeline};
 use tokio::net::TcpListener;
 
+use crate::access::{access, reload_on_hangup};
 use crate::arguments::{FetchArguments, ServeArguments};
 use crate::loading::{Loaded, load};
 use crate::output::{bytes_text, count_text, say};
@@ -17,14 +18,9 @@ use crate::{fetch, sizing};
 
 /// Serves until a signal comes, then lets running requests finish.
 pub(crate) async fn run(arguments: ServeArguments, fetching: &FetchArguments) -> Result<()> {
-    if !arguments.listen.ip().is_loopback() {
-        bail!(
-            "--listen {} is not on this machine alone, and there are no keys yet to keep strangers \
-             out; listen on 127.0.0.1 and put a proxy that checks who asks in front",
-            arguments.listen
-        );
-    }
-    let listener = bind(arguments.listen).await?;
+    let access = access(&arguments.access)?;
+    reload_on_hangup(&access, arguments.access.keys.clone())?;
+    let listener = bind(arguments.access.listen).await?;
     let address = listener.local_addr()?;
     let pipeline = Arc::new(Pipeline::new(AdmissionLimits {
         running_max: arguments.limits.running_max.get(),
@@ -40,6 +36,7 @@ pub(crate) async fn run(arguments: ServeArguments, fetching: &FetchArguments) ->
     let state = HttpState {
         pipeline: Arc::clone(&pipeline),
         limits,
+        access,
     };
     let signal = StopSignal::listen()?;
     let mut server = tokio::spawn(sconce_http::serve(listener, state, signal.wait()));
