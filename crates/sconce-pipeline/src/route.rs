@@ -135,8 +135,8 @@ fn chat_prompt(
     if !tools.is_empty() && template.speech().is_none() {
         return Err(Refusal::UnknownCallFormat { model: name() });
     }
-    let text = template
-        .render(messages, tools, &rendering)
+    let prompt = template
+        .render(messages, tools, model.tokenizer.guard(), &rendering)
         .map_err(|error| match error {
             TextError::TemplateRefused { reason } => Refusal::Template {
                 model: name(),
@@ -147,8 +147,10 @@ fn chat_prompt(
                 fact: other.to_string(),
             },
         })?;
-    let speech = speech(template, &text, options);
-    Ok((encode(model, &text)?, speech))
+    let speech = speech(template, &prompt.text(), options);
+    let tokens = model.tokenizer.encode_rendered(&prompt);
+    let tokens = tokens.map_err(|error| refused_by_tokenizer(model, &error))?;
+    Ok((tokens, speech))
 }
 
 /// An answer that is held to a form has no room for thoughts.

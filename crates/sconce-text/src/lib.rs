@@ -19,6 +19,7 @@ pub use error::TextError;
 pub use speech::{CallIds, Listening, Reach, SpeechFormat, SpeechParser, Spoken, Thoughts};
 pub use stop_strings::{Scanned, StopScanner, StopStrings};
 pub use template::{ChatTemplate, CivilTime, RenderOptions};
+pub use tokenizer::guard::{Guard, Rendered};
 pub use tokenizer::{Specials, Tokenizer};
 pub use vocabulary::{
     EdgeTokens, SpecialTokens, TokenClass, TokenizerModel, Vocabulary, VocabularyKind,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sconce_domain::{Message, Role};
-use sconce_text::{ChatTemplate, CivilTime, RenderOptions, TextError};
+use sconce_text::{ChatTemplate, CivilTime, Guard, RenderOptions, TextError};
 
 fn render(source: &str) -> Result<String, TextError> {
     let started = Instant::now();
@@ -14,7 +14,8 @@ fn render(source: &str) -> Result<String, TextError> {
         now,
     };
     let rendered = ChatTemplate::new(source, "<s>", "</s>")
-        .and_then(|template| template.render(&[message], &[], &options));
+        .and_then(|template| template.render(&[message], &[], &Guard::none(), &options))
+        .map(|it| it.text().into_owned());
     let elapsed = started.elapsed();
     assert!(
         elapsed < Duration::from_secs(20),
@@ -250,8 +251,8 @@ fn a_long_chat_is_within_the_limits() {
     for (count, bytes) in [(3_000, 100), (1, 8 << 20), (20, 1 << 18)] {
         let message = Message::text(Role::User, "x".repeat(bytes));
         let rendered = template
-            .render(&vec![message; count], &[], &options)
+            .render(&vec![message; count], &[], &Guard::none(), &options)
             .expect("it renders");
-        assert_eq!(rendered.len(), count * (bytes + "<user>\n".len()));
+        assert_eq!(rendered.text().len(), count * (bytes + "<user>\n".len()));
     }
 }

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 use sconce_domain::{Message, Role, Tool, ToolCall};
-use sconce_text::{ChatTemplate, CivilTime, RenderOptions};
+use sconce_text::{ChatTemplate, CivilTime, Guard, RenderOptions};
 
 fn rendered(template: &str, messages: &[Message], tools: &[Tool]) -> String {
     let options = RenderOptions {
@@ -11,8 +11,10 @@ fn rendered(template: &str, messages: &[Message], tools: &[Tool]) -> String {
     };
     let template = ChatTemplate::new(template, "", "").expect("the template compiles");
     template
-        .render(messages, tools, &options)
+        .render(messages, tools, &Guard::none(), &options)
         .expect("the messages are accepted")
+        .text()
+        .into_owned()
 }
 
 fn tools() -> [Tool; 2] {

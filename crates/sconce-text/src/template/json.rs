@@ -3,6 +3,8 @@
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, Value};
 
+use crate::tokenizer::guard::SEAL;
+
 /// Deeper values are refused: writing them would take the stack.
 const DEPTH_MAX: usize = 128;
 
@@ -188,6 +190,8 @@ impl Writer {
                 '\u{8}' => self.text.push_str("\\b"),
                 '\u{c}' => self.text.push_str("\\f"),
                 '\0'..' ' => self.escape(character),
+                // What guards a text must be found again behind it.
+                SEAL => self.text.push(character),
                 '\u{7f}'.. if self.style.escapes == Escapes::AllButAscii => self.escape(character),
                 _ => self.text.push(character),
             }

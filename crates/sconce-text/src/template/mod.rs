@@ -17,7 +17,7 @@ use serde_json::{Map, Value as Json, json};
 
 pub use civil_time::CivilTime;
 
-use crate::{SpeechFormat, TextError};
+use crate::{Guard, Rendered, SpeechFormat, TextError};
 use engine::Refusal;
 use output::CappedOutput;
 
@@ -120,15 +120,18 @@ impl ChatTemplate {
     }
 
     /// Renders a chat in which `tools` may be called. A template that knows no functions gets them
-    /// as part of the instructions.
+    /// as part of the instructions. The chat's texts are guarded, those of the template are not.
     pub fn render(
         &self,
         messages: &[Message],
         tools: &[Tool],
+        guard: &Guard,
         options: &RenderOptions,
-    ) -> Result<String, TextError> {
-        let mut messages: Vec<Json> = messages.iter().map(chat::message).collect();
-        let tools: Vec<Json> = tools.iter().map(chat::tool).collect();
+    ) -> Result<Rendered, TextError> {
+        let messages = messages.iter().map(chat::message);
+        let mut messages: Vec<Json> = messages.map(|it| guard.seal(it)).collect();
+        let tools = tools.iter().map(chat::tool);
+        let tools: Vec<Json> = tools.map(|it| guard.seal(it)).collect();
         if !tools.is_empty() && !SpeechFormat::is_told_by(&self.source) {
             chat::teach(&mut messages, &self.marks().lesson(&tools));
         }
@@ -140,6 +143,7 @@ impl ChatTemplate {
             "add_generation_prompt": options.adds_generation_prompt,
         });
         self.render_value(&variables, options.now)
+            .map(Rendered::new)
     }
 
     /// Renders with variables as they are; `bos_token` and `eos_token` are added if missing.

@@ -2,6 +2,7 @@
 
 mod byte_letters;
 mod byte_pairs;
+pub(crate) mod guard;
 mod markers;
 mod sentence_pieces;
 mod words;
@@ -14,6 +15,7 @@ use crate::vocabulary::{EdgeTokens, SpecialTokens, TokenClass, Vocabulary, Vocab
 use crate::{Detokenizer, TextError};
 use byte_letters::ByteLetters;
 use byte_pairs::BytePairs;
+use guard::{Guard, Rendered, unsealed};
 use markers::{Fragment, Markers};
 use sentence_pieces::SentencePieces;
 
@@ -35,9 +37,9 @@ const END_MARKERS: &[&str] = &[
 /// Whether the texts of control tokens become those tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Specials {
-    /// They stay text: for what a stranger wrote.
+    /// They stay text.
     Plain,
-    /// They become tokens: for what a template rendered.
+    /// They become tokens: for prompts that somebody wrote as a whole, and who writes them knows it.
     Parsed,
 }
 
@@ -46,6 +48,7 @@ pub enum Specials {
 pub struct Tokenizer {
     encoder: Encoder,
     markers: Markers,
+    guard: Guard,
     entries: Vec<Entry>,
     special: SpecialTokens,
     /// What a prompt begins with.
@@ -74,6 +77,7 @@ impl Tokenizer {
         vocabulary.check()?;
         let encoder = Encoder::new(&vocabulary)?;
         let markers = Markers::new(&vocabulary)?;
+        let guard = Guard::new(&vocabulary)?;
         let EdgeTokens { adds_bos, adds_eos } = vocabulary.edges;
         let adds_bos = adds_bos.unwrap_or_else(|| encoder.adds_bos());
         let adds_eos = adds_eos.unwrap_or(false);
@@ -85,20 +89,30 @@ impl Tokenizer {
             special: vocabulary.special,
             encoder,
             markers,
+            guard,
         })
     }
 
     /// The tokens of `text`, with nothing added around it.
     pub fn encode(&self, text: &str, specials: Specials) -> Result<Vec<TokenId>, TextError> {
-        let mut tokens = Vec::with_capacity(text.len() / 3);
+        self.encode_fragments(self.markers.split(text, specials), Cow::Borrowed)
+    }
+
+    /// The tokens of each fragment's text as `read` reads it.
+    fn encode_fragments<'t>(
+        &self,
+        fragments: Vec<Fragment<'t>>,
+        read: fn(&'t str) -> Cow<'t, str>,
+    ) -> Result<Vec<TokenId>, TextError> {
+        let mut tokens = Vec::new();
         let mut follows_text = false;
-        for fragment in self.markers.split(text, specials) {
+        for fragment in fragments {
             match fragment {
                 Fragment::Marker(token) => tokens.push(token),
                 Fragment::Text(text) => match &self.encoder {
-                    Encoder::BytePairs(encoder) => encoder.encode(text, &mut tokens)?,
+                    Encoder::BytePairs(encoder) => encoder.encode(&read(text), &mut tokens)?,
                     Encoder::SentencePieces(encoder) => {
-                        encoder.encode(text, follows_text, &mut tokens)?;
+                        encoder.encode(&read(text), follows_text, &mut tokens)?;
                     }
                 },
             }
@@ -110,7 +124,23 @@ impl Tokenizer {
     /// The tokens of a whole prompt: with BOS and EOS as the vocabulary wants them, unless the
     /// text brought its own.
     pub fn encode_prompt(&self, text: &str, specials: Specials) -> Result<Vec<TokenId>, TextError> {
-        let mut tokens = self.encode(text, specials)?;
+        Ok(self.with_edges(self.encode(text, specials)?))
+    }
+
+    /// The tokens of a prompt that a template has rendered: its own marks become control tokens, and
+    /// what clients have written does not, whatever it spells.
+    pub fn encode_rendered(&self, prompt: &Rendered) -> Result<Vec<TokenId>, TextError> {
+        let fragments = self.markers.split(prompt.guarded(), Specials::Parsed);
+        Ok(self.with_edges(self.encode_fragments(fragments, unsealed)?))
+    }
+
+    /// What keeps texts from becoming control tokens of this vocabulary.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    fn with_edges(&self, mut tokens: Vec<TokenId>) -> Vec<TokenId> {
         if let Some(bos) = self.prompt_bos
             && tokens.first() != Some(&bos)
         {
@@ -121,7 +151,7 @@ impl Tokenizer {
         {
             tokens.push(eos);
         }
-        Ok(tokens)
+        tokens
     }
 
     /// The text that tokens of a whole text stand for. Broken characters become U+FFFD.
