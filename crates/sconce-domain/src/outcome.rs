@@ -53,7 +53,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// One word for records and clients.
+    /// One word for records.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

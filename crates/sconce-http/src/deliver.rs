@@ -63,7 +63,7 @@ async fn whole(mut answers: AnswerStream, dialect: &impl Dialect) -> Result<Resp
                 reason: FinishReason::Failed(failure),
                 ..
             } => {
-                return Err(HttpError::AnswerFailed(failure));
+                return Err(failure.into());
             }
             AnswerEvent::Finished { choice, reason } => {
                 slot(&mut gathered, choice).reason = Some(reason);
@@ -168,7 +168,7 @@ impl<D: Dialect> EventWriter<D> {
                 reason: FinishReason::Failed(failure),
                 ..
             } => {
-                let error = HttpError::AnswerFailed(failure);
+                let error = HttpError::from(failure);
                 self.ready.push_back(error_data(&error));
                 self.answers = None;
             }

@@ -47,8 +47,17 @@ pub(crate) enum HttpError {
     WrongMethod { method: String, path: String },
     #[error(transparent)]
     Refused(#[from] Refusal),
-    #[error("{}; what came so far is not a whole answer", failure_fact(*.0))]
-    AnswerFailed(Failure),
+    #[error("the device failed midway; what came so far is not a whole answer")]
+    DeviceFailed,
+    #[error(
+        "what holds the answer to its form failed midway; what came so far is not a whole answer"
+    )]
+    FormFailed,
+    #[error(
+        "the time that the request gave itself with `timeout_s` is over; what came so far is not a \
+         whole answer"
+    )]
+    OutOfTime,
     #[error("the server hit a fault of its own while it served this request")]
     Fault,
 }
@@ -94,8 +103,10 @@ impl HttpError {
             Self::WrongMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoKey | Self::WrongKey | Self::ExpiredKey => StatusCode::UNAUTHORIZED,
             Self::StrangeHost { .. } | Self::TooUrgent { .. } => StatusCode::FORBIDDEN,
-            Self::AnswerFailed(Failure::Deadline) => StatusCode::GATEWAY_TIMEOUT,
-            Self::AnswerFailed(_) | Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::OutOfTime => StatusCode::GATEWAY_TIMEOUT,
+            Self::DeviceFailed | Self::FormFailed | Self::Fault => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Self::Refused(refusal) => refusal_status(refusal),
         }
     }
@@ -124,7 +135,9 @@ impl HttpError {
             Self::ExpiredKey => "expired_api_key",
             Self::StrangeHost { .. } => "host_not_allowed",
             Self::TooUrgent { .. } => "priority_not_allowed",
-            Self::AnswerFailed(failure) => failure.as_str(),
+            Self::DeviceFailed => "device_failed",
+            Self::FormFailed => "grammar_failed",
+            Self::OutOfTime => "timeout",
             Self::Fault => "internal_error",
             Self::Refused(refusal) => refusal_code(refusal),
         }
@@ -167,11 +180,13 @@ impl HttpError {
     }
 }
 
-fn failure_fact(failure: Failure) -> &'static str {
-    match failure {
-        Failure::Device => "the device failed midway",
-        Failure::Form => "what holds the answer to its form failed midway",
-        Failure::Deadline => "the time that the request gave itself with `timeout_s` is over",
+impl From<Failure> for HttpError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Device => Self::DeviceFailed,
+            Failure::Form => Self::FormFailed,
+            Failure::Deadline => Self::OutOfTime,
+        }
     }
 }
 
@@ -236,7 +251,7 @@ impl IntoResponse for HttpError {
         }
         if matches!(
             self,
-            Self::Refused(Refusal::EngineStopped { .. }) | Self::AnswerFailed(Failure::Deadline)
+            Self::Refused(Refusal::EngineStopped { .. }) | Self::OutOfTime
         ) {
             // Clients ask again after a 5xx on their own; here that cannot help.
             let name = HeaderName::from_static("x-should-retry");
