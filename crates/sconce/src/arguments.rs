@@ -46,6 +46,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: KeysAction,
     },
+    /// Show what this machine has, what each model needs and what a running server holds.
+    Doctor(DoctorArguments),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -192,6 +194,19 @@ pub(crate) struct NewKeyArguments {
     /// The file of keys; it is made if there is none.
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// The address of a running server to look at as well.
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// A key that may see the server's metrics, if the server asks for keys.
+    #[arg(long, env = "SCONCE_KEY", value_name = "KEY", hide_env_values = true)]
+    pub(crate) key: Option<String>,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod fetch;
 mod grammars;
 mod loading;
 mod logging;
+mod machine;
 mod output;
 mod paths;
 mod signals;
@@ -48,6 +49,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
             Command::Models { action } => commands::models::run(action, &arguments.fetch).await,
             Command::Chat(chat) => commands::chat::run(chat).await,
             Command::Keys { action } => commands::keys::run(action),
+            Command::Doctor(doctor) => commands::doctor::run(doctor, &arguments.fetch).await,
             Command::Completions { .. } => Ok(()),
         }
     });

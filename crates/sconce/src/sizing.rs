@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::machine::{self, Machine};
+
 /// Tokens that a cache holds unless the model or the memory says otherwise.
 const KV_TOKENS: u64 = 32_768;
 /// A context beyond this is not provided for in full by default: few requests are that long.
@@ -18,20 +20,14 @@ pub(crate) fn kv_tokens(context: u32, bytes_per_token: u64, free_bytes: Option<u
     u32::try_from(tokens).unwrap_or(u32::MAX)
 }
 
-/// Memory that the system could still give, if it tells.
+/// Memory that this process could still take, if the system tells.
 pub(crate) fn free_memory_bytes() -> Option<u64> {
-    memory_line(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+    Machine::look().affordable_bytes()
 }
 
 /// Memory that this process occupies, if the system tells.
 pub(crate) fn resident_memory_bytes() -> Option<u64> {
-    memory_line(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
-}
-
-fn memory_line(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kibibytes.checked_mul(1024)
+    machine::kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS")
 }
 
 #[cfg(test)]
@@ -45,12 +41,5 @@ mod tests {
         assert_eq!(kv_tokens(1_000_000, 23_040, None), 131_072);
         assert_eq!(kv_tokens(8_192, 100_000, Some(1_200_000_000)), 3_000);
         assert_eq!(kv_tokens(8_192, 100_000, Some(0)), 2_048);
-    }
-
-    #[test]
-    fn memory_is_read_off_the_systems_tables() {
-        let text = "MemTotal:  10 kB\nMemAvailable:   23 kB\n";
-        assert_eq!(memory_line(text, "MemAvailable:"), Some(23 * 1024));
-        assert_eq!(memory_line("MemAvailable: many", "MemAvailable:"), None);
     }
 }
