@@ -131,7 +131,7 @@ impl Catalog {
         progress: ProgressSink<'_>,
     ) -> Result<ResolvedModel, CatalogError> {
         match reference {
-            ModelReference::Path(path) => resolve_path(path.clone()),
+            ModelReference::Path(path) => resolve_path(path.clone(), reference.served_name()),
             ModelReference::Card(name) => {
                 let card = self.find(name).ok_or_else(|| CatalogError::UnknownModel {
                     text: name.clone(),
@@ -146,7 +146,7 @@ impl Catalog {
                 })
             }
             ModelReference::Hub(file) => {
-                let name = file.to_string();
+                let name = reference.served_name();
                 let wanted = Wanted {
                     name: &name,
                     slot: cache.hub_slot(file),
@@ -244,22 +244,13 @@ async fn obtain_all(
     Ok(told.unwrap_or(Integrity::Unchecked))
 }
 
-fn resolve_path(mut path: PathBuf) -> Result<ResolvedModel, CatalogError> {
-    let name_of = if path.is_dir() {
-        let folder = path.canonicalize().unwrap_or_else(|_| path.clone());
+fn resolve_path(mut path: PathBuf, name: String) -> Result<ResolvedModel, CatalogError> {
+    if path.is_dir() {
         path.push(WEIGHTS);
-        folder
-    } else {
-        path.clone()
-    };
+    }
     if !path.is_file() {
         return Err(CatalogError::NoSuchFile { path });
     }
-    let name = name_of
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
     Ok(ResolvedModel {
         path,
         name,

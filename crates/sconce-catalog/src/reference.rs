@@ -54,6 +54,23 @@ impl ModelReference {
             known: catalog.known_names(),
         })
     }
+
+    /// The name that clients use for the model, known before its file is.
+    #[must_use]
+    pub fn served_name(&self) -> String {
+        match self {
+            Self::Card(name) => name.clone(),
+            Self::Path(path) => {
+                let named = match path.is_dir() {
+                    true => path.canonicalize().unwrap_or_else(|_| path.clone()),
+                    false => path.clone(),
+                };
+                let stem = named.file_stem().unwrap_or_default();
+                stem.to_string_lossy().into_owned()
+            }
+            Self::Hub(file) => file.to_string(),
+        }
+    }
 }
 
 /// A file in a repository of the hub. Its parts are safe as folder names and in a URL's path.

@@ -192,9 +192,10 @@ impl From<Failure> for HttpError {
 
 fn refusal_status(refusal: &Refusal) -> StatusCode {
     match refusal {
-        Refusal::Loading { .. } | Refusal::Draining | Refusal::QueueTimeout { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Refusal::Loading { .. }
+        | Refusal::Draining
+        | Refusal::QueueTimeout { .. }
+        | Refusal::ModelFailed { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Busy { .. } | Refusal::CompilersBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::UnknownModel { .. } => StatusCode::NOT_FOUND,
         Refusal::EngineStopped { .. } | Refusal::PreparationFailed { .. } => {

@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json, Router};
 use sconce_domain::RequestId;
-use sconce_pipeline::{AnswerStream, Arrival, AskKind, Pipeline, Readiness, Refusal};
-use serde_json::json;
+use sconce_pipeline::{AnswerStream, Arrival, AskKind, Pipeline, Readiness};
+use serde_json::{Map, Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access::{Access, Admin, Authorized};
@@ -201,7 +201,7 @@ async fn tokenizer_info(
     State(state): State<HttpState>,
     _: Authorized,
 ) -> Result<Json<TokenizerObject>, HttpError> {
-    Ok(Json(state.pipeline.tokenizer_facts(None)?.into()))
+    Ok(Json(state.pipeline.tokenizer_facts(None).await?.into()))
 }
 
 async fn models(State(state): State<HttpState>, _: Authorized) -> Json<ModelList> {
@@ -216,11 +216,12 @@ async fn model(
     Ok(Json(state.pipeline.model_entry(&name)?.into()))
 }
 
-/// Whether the process is worth keeping: a server whose engine is gone is not.
+/// Whether the process is worth keeping: one none of whose models can answer is not.
 async fn health(State(state): State<HttpState>) -> Response {
     match state.pipeline.readiness() {
-        Readiness::EngineStopped { model } => {
-            HttpError::from(Refusal::EngineStopped { model }).into_response()
+        Readiness::Failed { model, fact } => {
+            let told = Json(json!({"status": "failed", "model": model, "reason": fact}));
+            (StatusCode::INTERNAL_SERVER_ERROR, told).into_response()
         }
         Readiness::Ready | Readiness::Loading | Readiness::Draining => {
             Json(json!({"status": "ok"})).into_response()
@@ -228,19 +229,19 @@ async fn health(State(state): State<HttpState>) -> Response {
     }
 }
 
-/// Whether new requests should be sent here.
+/// Whether new requests should be sent here, and how each model stands.
 async fn ready(State(state): State<HttpState>) -> Response {
-    let word = match state.pipeline.readiness() {
-        Readiness::Ready => return Json(json!({"status": "ready"})).into_response(),
-        Readiness::Loading => "loading",
-        Readiness::Draining => "draining",
-        Readiness::EngineStopped { .. } => "engine stopped",
+    let (status, word) = match state.pipeline.readiness() {
+        Readiness::Ready => (StatusCode::OK, "ready"),
+        Readiness::Loading => (StatusCode::SERVICE_UNAVAILABLE, "loading"),
+        Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        Readiness::Failed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
     };
-    (
-        StatusCode::SERVICE_UNAVAILABLE,
-        Json(json!({"status": word})),
-    )
-        .into_response()
+    let entries = state.pipeline.model_entries().into_iter();
+    let models: Map<String, Value> = entries
+        .map(|it| (it.name, it.status.as_str().into()))
+        .collect();
+    (status, Json(json!({"status": word, "models": models}))).into_response()
 }
 
 async fn metrics(State(state): State<HttpState>, _: Admin) -> Response {

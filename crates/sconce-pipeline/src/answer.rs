@@ -13,6 +13,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::Refusal;
 use crate::admission::Place;
+use crate::models::ModelUse;
 use crate::record::OpenRecord;
 use crate::selection::Selection;
 use crate::spoken_stream::{SpokenEvent, SpokenStream};
@@ -92,9 +93,16 @@ pub struct AnswerStream {
     /// What it has chosen.
     chosen: VecDeque<AnswerEvent>,
     record: OpenRecord,
-    place: Place,
+    held: Held,
     /// When the time that the request has is over, if it has a bound.
     deadline: Option<Pin<Box<Sleep>>>,
+}
+
+/// What a request holds until its answers have ended.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) place: Place,
+    pub(crate) _model: ModelUse,
 }
 
 #[derive(Debug)]
@@ -114,7 +122,7 @@ impl AnswerStream {
         answers_each: usize,
         selection: Option<Selection>,
         record: OpenRecord,
-        place: Place,
+        held: Held,
     ) -> Self {
         let group = answers_each.max(1);
         let answers = texts
@@ -133,7 +141,7 @@ impl AnswerStream {
             selection,
             chosen: VecDeque::new(),
             record,
-            place,
+            held,
             deadline: None,
         }
     }
@@ -151,7 +159,7 @@ impl AnswerStream {
         let deadline = self.deadline.as_ref().map(|it| it.deadline());
         let left = deadline.map(|it| it.saturating_duration_since(tokio::time::Instant::now()));
         let wanted = [wanted, left].into_iter().flatten().min();
-        let Some(wait_max) = self.place.wait_max(wanted) else {
+        let Some(wait_max) = self.held.place.wait_max(wanted) else {
             return Ok(self);
         };
         let since = Instant::now();
@@ -168,7 +176,7 @@ impl AnswerStream {
         }
         let refusal = Refusal::QueueTimeout {
             waited_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
-            retry_after_s: self.place.retry_after_s(),
+            retry_after_s: self.held.place.retry_after_s(),
         };
         self.record.refused(refusal.reason());
         Err(refusal)

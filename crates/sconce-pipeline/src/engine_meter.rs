@@ -119,12 +119,14 @@ impl EngineMeter {
         self.blocks_total.set(f64::from(total));
     }
 
-    /// The engine is gone, and so is what it ran and held.
+    /// The engine is gone, and so is what it ran and held. The next one counts from zero.
     pub(crate) fn engine_stopped(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen::default();
         self.running.set(0.0);
         self.waiting.set(0.0);
         self.kv_usage.set(0.0);
         self.blocks_referenced.set(0.0);
+        self.blocks_total.set(0.0);
     }
 }
 

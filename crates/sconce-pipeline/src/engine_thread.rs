@@ -15,6 +15,8 @@ use sconce_domain::{Failure, FinishReason, SequenceId};
 use sconce_engine::{Command, Engine, EngineLimits, Event, Executor};
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::ModelContext;
+use crate::device_turns::DeviceTurns;
 use crate::engine_handle::{Board, EngineHandle, EngineMessage, Start};
 use crate::metrics::ModelMetrics;
 use crate::panic_guard::PanicGuard;
@@ -39,12 +41,13 @@ impl EngineThread {
     pub fn start<E, B>(
         build: B,
         limits: EngineLimits,
-        metrics: Arc<ModelMetrics>,
+        context: &ModelContext,
     ) -> std::io::Result<Self>
     where
         E: Executor + 'static,
         B: FnOnce() -> E + Send + 'static,
     {
+        let ModelContext { metrics, turns } = context.clone();
         let (commands, inbox) = channel();
         let (built, is_built) = channel();
         let board = Arc::new(Board::default());
@@ -59,6 +62,7 @@ impl EngineThread {
             Worker {
                 fate,
                 engine,
+                turns,
                 inbox,
                 routes: HashMap::new(),
             }
@@ -132,6 +136,7 @@ enum Flow {
 struct Worker<E: Executor> {
     fate: Fate,
     engine: Engine<E>,
+    turns: DeviceTurns,
     inbox: Receiver<EngineMessage>,
     routes: HashMap<SequenceId, Route>,
 }
@@ -140,7 +145,10 @@ impl<E: Executor> Worker<E> {
     fn run(mut self) {
         self.publish();
         while self.take_messages() == Flow::Go {
-            let stepped = self.engine.step();
+            let stepped = {
+                let _turn = self.turns.take();
+                self.engine.step()
+            };
             let now = Instant::now();
             // Who has seen an event of this step finds its status no older.
             self.publish();

@@ -7,6 +7,7 @@
 
 mod admission;
 mod answer;
+mod device_turns;
 mod echo;
 mod engine_handle;
 mod engine_meter;
@@ -31,14 +32,19 @@ mod tokenizing;
 
 pub use admission::AdmissionLimits;
 pub use answer::{AnswerEvent, AnswerStream, CallPart};
+pub use device_turns::{DeviceTurn, DeviceTurns};
 pub use engine_handle::EngineHandle;
 pub use engine_thread::EngineThread;
 pub use grammars::{CompiledGrammar, GrammarCompiler, GrammarRefused, Grammars};
 pub use metrics::{Metrics, ModelMetrics};
+pub use models::{
+    DeclaredModel, Displaces, LoadFailure, LoadedModel, MemoryLimits, ModelContext, ModelEntry,
+    ModelLoader, ModelNeeds, ModelStatus, NameTaken,
+};
 pub use pipeline::{Pipeline, Readiness};
 pub use record::Arrival;
 pub use refusal::Refusal;
 pub use request::{AnswerOptions, AnswerRequest, Ask, AskKind, AskedGrammar, EndTokens, Prompt};
-pub use served_model::{ModelEntry, ServedModel};
+pub use served_model::ServedModel;
 pub use text_stream::{TokenChance, TokenReport};
 pub use tokenizing::{Edges, Tokenized, TokenizerFacts};

@@ -1,26 +1,29 @@
 //! The way of a request, in one function.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use sconce_domain::{Caller, RequestId, Sampling, TokenCount, TokenId, Withheld};
 use tokio::sync::Semaphore;
 
-use crate::admission::{Admission, AdmissionLimits};
-use crate::answer::AnswerStream;
+use crate::admission::{AdmissionLimits, Admitted};
+use crate::answer::{AnswerStream, Held};
 use crate::echo::Echo;
 use crate::engine_handle::Submission;
 use crate::metrics::Metrics;
-use crate::models::Models;
+use crate::models::{ModelUse, Registry, Slot};
 use crate::record::{Arrival, OpenRecord};
 use crate::route::{Routed, RoutedPrompt, route};
 use crate::seed::{Numbers, seed_of_answer};
 use crate::selection::Selection;
-use crate::served_model::{ModelEntry, ServedModel};
+use crate::served_model::ServedModel;
 use crate::spoken_stream::SpokenStream;
 use crate::text_stream::TextStream;
 use crate::token_stream::TokenStream;
-use crate::{AnswerOptions, AnswerRequest, AskKind, Refusal};
+use crate::{
+    AnswerOptions, AnswerRequest, AskKind, DeclaredModel, Displaces, MemoryLimits, ModelContext,
+    ModelEntry, NameTaken, Refusal,
+};
 
 /// How soon to ask again while a model loads.
 const LOADING_RETRY_AFTER_S: u32 = 5;
@@ -30,8 +33,9 @@ const TOKENIZING_MAX: usize = 2;
 /// Serves requests. It is there before its first model is: until then it refuses.
 #[derive(Debug)]
 pub struct Pipeline {
-    admission: Admission,
-    models: RwLock<Arc<Models>>,
+    /// Of models that say nothing of their own.
+    limits: AdmissionLimits,
+    pub(crate) registry: Arc<Registry>,
     draining: AtomicBool,
     numbers: Numbers,
     /// Turns to make tokens without an answer.
@@ -48,20 +52,28 @@ pub enum Readiness {
     Loading,
     /// No longer: the server finishes what it has.
     Draining,
-    /// No, and not without a restart: the engine of this model is gone.
-    EngineStopped {
+    /// No: no model can answer. This is the first of them.
+    Failed {
         /// The model.
         model: String,
+        /// Why it cannot.
+        fact: String,
     },
 }
 
 impl Pipeline {
-    /// A pipeline without a model.
+    /// A pipeline without a model, and without a limit to the memory of models.
     #[must_use]
     pub fn new(limits: AdmissionLimits) -> Self {
+        Self::with_memory(limits, MemoryLimits::default())
+    }
+
+    /// A pipeline without a model, whose models share so much memory.
+    #[must_use]
+    pub fn with_memory(limits: AdmissionLimits, memory: MemoryLimits) -> Self {
         Self {
-            admission: Admission::new(limits),
-            models: RwLock::default(),
+            limits,
+            registry: Arc::new(Registry::new(memory)),
             draining: AtomicBool::new(false),
             numbers: Numbers::new(),
             tokenizing: Semaphore::new(TOKENIZING_MAX),
@@ -69,11 +81,59 @@ impl Pipeline {
         }
     }
 
-    /// Begins to serve `model`. The first model is the default one.
-    pub fn serve(&self, mut model: ServedModel) {
-        model.context = model.context.min(model.engine.sequence_tokens_max());
-        let mut models = self.models.write().unwrap_or_else(PoisonError::into_inner);
-        *models = Arc::new(models.with(model));
+    /// Begins to serve a model that the caller has loaded and keeps. The first model is the default
+    /// one.
+    pub fn serve(&self, model: ServedModel, aliases: Vec<String>) {
+        self.registry.keep(model, aliases, self.limits);
+    }
+
+    /// What a model that is to be served is made with.
+    #[must_use]
+    pub fn model_context(&self, name: &str) -> ModelContext {
+        ModelContext {
+            metrics: self.metrics.of_model(name),
+            turns: self.registry.turns(),
+        }
+    }
+
+    /// Makes a model known. The first model is the default one.
+    ///
+    /// # Errors
+    /// If another model has its name or one of its aliases.
+    pub fn declare(&self, model: DeclaredModel) -> Result<(), NameTaken> {
+        self.registry
+            .declare(model, |name| self.metrics.of_model(name))
+    }
+
+    /// Loads a model unless it is there, and says how it stands then. That it has failed to load is
+    /// no error of the request.
+    ///
+    /// # Errors
+    /// If there is no such model.
+    pub async fn load_model(
+        &self,
+        name: &str,
+        displaces: Displaces,
+    ) -> Result<ModelEntry, Refusal> {
+        let slot = self.registry.find(Some(name))?;
+        self.registry.load(&slot, displaces).await;
+        Ok(slot.entry())
+    }
+
+    /// Unloads a model once its requests have ended, and says how it stands then. The next request
+    /// for it has it loaded again.
+    ///
+    /// # Errors
+    /// If there is no such model.
+    pub async fn unload_model(&self, name: &str) -> Result<ModelEntry, Refusal> {
+        let slot = self.registry.find(Some(name))?;
+        self.registry.unload(&slot).await;
+        Ok(slot.entry())
+    }
+
+    /// Ends every model's thread after the step it is in. What still runs ends as failed.
+    pub async fn close(&self) {
+        self.registry.unload_all().await;
     }
 
     /// Opens the record of a request that is about to be read.
@@ -129,9 +189,10 @@ impl Pipeline {
         request: AnswerRequest,
         record: &mut OpenRecord,
     ) -> Result<Routed, Refusal> {
-        let models = self.ready_models()?;
-        let admitted = self.admission.admit(request)?;
-        let routed = route(admitted, &models, &record.caller().tenant).await?;
+        let slot = self.slot(request.model.as_deref())?;
+        let admitted = slot.admission.admit(request)?;
+        let model = self.in_time(&slot, &admitted).await?;
+        let routed = route(admitted, model, &record.caller().tenant).await?;
         let prompt_tokens: usize = routed.prompts.iter().map(|it| it.tokens.len()).sum();
         record.begin(
             Arc::clone(&routed.model.name),
@@ -141,21 +202,37 @@ impl Pipeline {
         Ok(routed)
     }
 
-    pub(crate) fn ready_models(&self) -> Result<Arc<Models>, Refusal> {
-        let models = self.models();
+    /// The model of `slot`. Its load is a wait for the request's turn like any other.
+    async fn in_time(&self, slot: &Arc<Slot>, admitted: &Admitted) -> Result<ModelUse, Refusal> {
+        let taking = self.registry.take(slot);
+        let options = &admitted.request.options;
+        let wanted = [options.wait_max, options.time_max]
+            .into_iter()
+            .flatten()
+            .min();
+        let Some(wait_max) = admitted.place.wait_max(wanted) else {
+            return taking.await;
+        };
+        let taken = tokio::time::timeout(wait_max, taking).await;
+        taken.unwrap_or_else(|_| {
+            Err(Refusal::QueueTimeout {
+                waited_ms: u64::try_from(wait_max.as_millis()).unwrap_or(u64::MAX),
+                retry_after_s: admitted.place.retry_after_s(),
+            })
+        })
+    }
+
+    /// Where the model is that `name` stands for.
+    pub(crate) fn slot(&self, name: Option<&str>) -> Result<Arc<Slot>, Refusal> {
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
-        if models.iter().next().is_none() {
+        if self.registry.slots().is_empty() {
             return Err(Refusal::Loading {
                 retry_after_s: LOADING_RETRY_AFTER_S,
             });
         }
-        Ok(models)
-    }
-
-    fn models(&self) -> Arc<Models> {
-        Arc::clone(&self.models.read().unwrap_or_else(PoisonError::into_inner))
+        self.registry.find(name)
     }
 
     fn is_draining(&self) -> bool {
@@ -168,10 +245,10 @@ impl Pipeline {
         RequestId(self.numbers.next())
     }
 
-    /// The models served now, the default one first.
+    /// All models and how they stand, the default one first.
     #[must_use]
     pub fn model_entries(&self) -> Vec<ModelEntry> {
-        self.models().iter().map(|it| it.entry()).collect()
+        self.registry.entries()
     }
 
     /// The model that `name` or an alias of it stands for.
@@ -179,24 +256,22 @@ impl Pipeline {
     /// # Errors
     /// If there is none.
     pub fn model_entry(&self, name: &str) -> Result<ModelEntry, Refusal> {
-        self.models().find(Some(name)).map(|it| it.entry())
+        self.registry.find(Some(name)).map(|it| it.entry())
     }
 
-    /// Whether new requests can be served.
+    /// Whether new requests can be served: by any model, once those have been loaded that are to be
+    /// there from the start.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        let models = self.models();
-        if let Some(dead) = models.iter().find(|it| !it.engine.is_running()) {
-            return Readiness::EngineStopped {
-                model: dead.name.to_string(),
-            };
+        if let Some((model, fact)) = self.registry.failed() {
+            return Readiness::Failed { model, fact };
         }
         if self.is_draining() {
             return Readiness::Draining;
         }
-        match models.iter().next() {
-            Some(_) => Readiness::Ready,
-            None => Readiness::Loading,
+        match self.registry.is_starting() {
+            true => Readiness::Loading,
+            false => Readiness::Ready,
         }
     }
 
@@ -207,13 +282,13 @@ impl Pipeline {
 
     /// Waits until no request is being served.
     pub async fn idle(&self) {
-        self.admission.idle().await;
+        self.registry.idle().await;
     }
 
     /// Answers that run or wait, from admission to the end of their request.
     #[must_use]
     pub fn answers_open(&self) -> u32 {
-        self.admission.taken()
+        self.registry.answers_open()
     }
 
     /// The metrics, for the making of a model's own.
@@ -262,7 +337,11 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
         let tells_tokens = options.logprobs.is_some();
         Selection::new(texts.len(), each, options.answers as usize, tells_tokens)
     });
-    AnswerStream::new(texts, each, selection, record, place)
+    let held = Held {
+        place,
+        _model: model,
+    };
+    AnswerStream::new(texts, each, selection, record, held)
 }
 
 fn sampling(options: &AnswerOptions, stop_tokens: &Arc<[TokenId]>, seed: u64) -> Sampling {

@@ -148,6 +148,16 @@ pub enum Refusal {
         /// When to ask again.
         retry_after_s: u32,
     },
+    /// The model could not be loaded, or has ended, and it is too soon to try again.
+    #[error("the model `{model}` is not there: {fact}; it can be tried again in {retry_after_s} s")]
+    ModelFailed {
+        /// The model.
+        model: String,
+        /// What happened.
+        fact: String,
+        /// When a request has it loaded again.
+        retry_after_s: u32,
+    },
     /// The thread that runs the model has ended.
     #[error("the engine of `{model}` has stopped after a fault; the server must be restarted")]
     EngineStopped {
@@ -184,6 +194,7 @@ impl Refusal {
             Self::Grammar { .. } => "grammar",
             Self::GrammarTooSlow { .. } => "grammar_too_slow",
             Self::CompilersBusy { .. } => "compilers_busy",
+            Self::ModelFailed { .. } => "model_failed",
             Self::EngineStopped { .. } => "engine_stopped",
             Self::PreparationFailed { .. } => "preparation_failed",
         }

@@ -11,7 +11,7 @@ use sconce_text::{
 
 use crate::admission::{Admitted, Place};
 use crate::echo::EchoedPrompt;
-use crate::models::Models;
+use crate::models::ModelUse;
 use crate::spoken_stream::Speech;
 use crate::{AnswerOptions, Ask, AskedGrammar, CompiledGrammar, Prompt, Refusal, ServedModel};
 
@@ -19,7 +19,7 @@ use crate::{AnswerOptions, Ask, AskedGrammar, CompiledGrammar, Prompt, Refusal, 
 #[derive(Debug)]
 #[must_use = "dropping this gives the places back"]
 pub(crate) struct Routed {
-    pub(crate) model: Arc<ServedModel>,
+    pub(crate) model: ModelUse,
     pub(crate) prompts: Vec<RoutedPrompt>,
     pub(crate) options: AnswerOptions,
     pub(crate) stop: StopStrings,
@@ -35,19 +35,13 @@ pub(crate) struct RoutedPrompt {
     pub(crate) echo: Option<Arc<EchoedPrompt>>,
 }
 
-/// Finds the model and makes the prompts. Rendering and tokenizing a long prompt takes tens of
-/// milliseconds, so that happens on a thread that may block.
+/// Makes the prompts. Rendering and tokenizing a long prompt takes tens of milliseconds, so that
+/// happens on a thread that may block.
 pub(crate) async fn route(
     admitted: Admitted,
-    models: &Models,
+    model: ModelUse,
     tenant: &TenantId,
 ) -> Result<Routed, Refusal> {
-    let model = models.find(admitted.request.model.as_deref())?;
-    if !model.engine.is_running() {
-        return Err(Refusal::EngineStopped {
-            model: model.name.to_string(),
-        });
-    }
     let grammar = match asked_grammar(&admitted.request.options, &model) {
         None => None,
         Some(asked) => Some(model.grammars.find(tenant, &asked).await?),
@@ -79,7 +73,7 @@ fn asked_grammar(options: &AnswerOptions, model: &ServedModel) -> Option<AskedGr
 
 fn prepare(
     admitted: Admitted,
-    model: Arc<ServedModel>,
+    model: ModelUse,
     grammar: Option<Arc<dyn CompiledGrammar>>,
 ) -> Result<Routed, Refusal> {
     let Admitted { request, place } = admitted;

@@ -13,8 +13,6 @@ use crate::{AnswerOptions, EndTokens, Grammars};
 pub struct ServedModel {
     /// The name in lists and answers.
     pub name: Arc<str>,
-    /// Other names that clients may use for it.
-    pub aliases: Vec<String>,
     /// Its tokenizer.
     pub tokenizer: Arc<Tokenizer>,
     /// Its chat template; a model without one only continues texts.
@@ -29,20 +27,11 @@ pub struct ServedModel {
     pub created_s: u64,
 }
 
-/// A model as the list of models shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelEntry {
-    /// Its name.
-    pub name: String,
-    /// When it was made, in seconds since 1970.
-    pub created_s: u64,
-    /// Tokens that prompt and answer may have together.
-    pub context: TokenCount,
-}
-
 impl ServedModel {
-    pub(crate) fn is_called(&self, name: &str) -> bool {
-        *self.name == *name || self.aliases.iter().any(|it| it == name)
+    /// With a context that the engine's KV blocks can hold.
+    pub(crate) fn clamped(mut self) -> Self {
+        self.context = self.context.min(self.engine.sequence_tokens_max());
+        self
     }
 
     /// The tokens that end an answer under `options`.
@@ -52,13 +41,5 @@ impl ServedModel {
             EndTokens::Ignored => &[],
         };
         own.iter().chain(&options.stop_tokens).copied().collect()
-    }
-
-    pub(crate) fn entry(&self) -> ModelEntry {
-        ModelEntry {
-            name: self.name.to_string(),
-            created_s: self.created_s,
-            context: self.context,
-        }
     }
 }

@@ -94,9 +94,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// If the model is not there.
-    pub fn tokenizer_facts(&self, model: Option<&str>) -> Result<TokenizerFacts, Refusal> {
-        let models = self.ready_models()?;
-        let model = models.find(model)?;
+    pub async fn tokenizer_facts(&self, model: Option<&str>) -> Result<TokenizerFacts, Refusal> {
+        let model = self.registry.take(&self.slot(model)?).await?;
         let tokenizer = &model.tokenizer;
         let special = tokenizer.special_tokens();
         let marker = |it: TokenId| tokenizer.token_text(it).into_owned();
@@ -146,7 +145,7 @@ impl Pipeline {
         T: Send + 'static,
         F: FnOnce(&ServedModel) -> Result<T, Refusal> + Send + 'static,
     {
-        let model = self.ready_models()?.find(model)?;
+        let model = self.registry.take(&self.slot(model)?).await?;
         let name = Arc::clone(&model.name);
         record.is_about(Arc::clone(&name));
         let _turn = self.tokenizing.acquire().await;

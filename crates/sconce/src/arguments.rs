@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::byte_count;
+
 /// A self-hosted server for open-weight language models.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
@@ -32,7 +34,7 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve a model over OpenAI's HTTP API.
+    /// Serve models over OpenAI's HTTP API.
     Serve(ServeArguments),
     /// List, fetch and check models.
     Models {
@@ -56,7 +58,7 @@ pub(crate) enum Command {
 }
 
 /// Where models come from and where they are kept.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct FetchArguments {
     /// Where fetched models are kept [default: $XDG_CACHE_HOME/sconce or ~/.cache/sconce].
     #[arg(long, global = true, env = "SCONCE_CACHE", value_name = "DIR")]
@@ -80,9 +82,15 @@ pub(crate) struct FetchArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
-    /// A model's name, a path to a .gguf file, or HUB/REPO:FILE.
-    #[arg(long, short, default_value = "default", value_name = "MODEL")]
-    pub(crate) model: String,
+    /// Models, each a name, a path to a .gguf file, or HUB/REPO:FILE; the first one answers requests
+    /// that name none [default: default].
+    #[arg(value_name = "MODEL")]
+    pub(crate) named: Vec<String>,
+    /// A model, as above. May be given several times.
+    #[arg(long, short, value_name = "MODEL")]
+    pub(crate) model: Vec<String>,
+    #[command(flatten)]
+    pub(crate) sharing: SharingArguments,
     #[command(flatten)]
     pub(crate) access: AccessArguments,
     /// Threads that compute [default: one for each processor].
@@ -112,8 +120,40 @@ pub(crate) struct AccessArguments {
     pub(crate) allow_host: Vec<String>,
 }
 
-/// How much the server takes on at once.
+/// How several models share the process.
 #[derive(Debug, Args)]
+pub(crate) struct SharingArguments {
+    /// Another name for a model.
+    #[arg(long, value_name = "NAME=MODEL", value_parser = alias)]
+    pub(crate) alias: Vec<Alias>,
+    /// Memory for weights and KV caches of all models together, such as 6GB or 800MB [default: what is
+    /// free at the start].
+    #[arg(long, value_name = "BYTES", value_parser = byte_count::parse)]
+    pub(crate) memory_max: Option<u64>,
+    /// Load each model when it is first asked for, and none at the start.
+    #[arg(long)]
+    pub(crate) load_on_demand: bool,
+}
+
+/// Another name for a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Alias {
+    pub(crate) name: String,
+    pub(crate) model: String,
+}
+
+fn alias(text: &str) -> Result<Alias, String> {
+    match text.split_once('=') {
+        Some((name, model)) if !name.is_empty() && !model.is_empty() => Ok(Alias {
+            name: name.to_owned(),
+            model: model.to_owned(),
+        }),
+        _ => Err("an alias is of the form NAME=MODEL".to_owned()),
+    }
+}
+
+/// How much the server takes on at once.
+#[derive(Debug, Clone, Args)]
 pub(crate) struct LimitArguments {
     /// Tokens that the KV cache holds over all sequences [default: at least 32768 or the model's
     /// context, at most a quarter of the free memory].

@@ -18,10 +18,34 @@ pub(crate) fn cache(arguments: &FetchArguments) -> Result<ModelCache> {
     Ok(ModelCache::new(root))
 }
 
+/// Whether the model's file is there and need not be fetched.
+pub(crate) fn is_here(reference: &ModelReference, arguments: &FetchArguments) -> bool {
+    let Ok(cache) = cache(arguments) else {
+        return true;
+    };
+    let catalog = Catalog::builtin();
+    match reference {
+        ModelReference::Path(_) => true,
+        ModelReference::Hub(file) => cache.hub_path(file).exists(),
+        ModelReference::Card(name) => {
+            let card = catalog.find(name);
+            card.is_none_or(|it| catalog.is_cached(it, &cache))
+        }
+    }
+}
+
 /// Finds the file of `model` and fetches it if it is not there.
 pub(crate) async fn resolve(model: &str, arguments: &FetchArguments) -> Result<ResolvedModel> {
+    let reference = ModelReference::parse(model, &Catalog::builtin())?;
+    resolve_reference(&reference, arguments).await
+}
+
+/// As [`resolve`].
+pub(crate) async fn resolve_reference(
+    reference: &ModelReference,
+    arguments: &FetchArguments,
+) -> Result<ResolvedModel> {
     let catalog = Catalog::builtin();
-    let reference = ModelReference::parse(model, &catalog)?;
     let settings = FetchSettings {
         python_program: arguments.python.clone(),
         hub_endpoint: arguments.hub_endpoint.clone(),
@@ -31,9 +55,7 @@ pub(crate) async fn resolve(model: &str, arguments: &FetchArguments) -> Result<R
     let mut display = Display::default();
     let cache = cache(arguments)?;
     let found = catalog
-        .resolve(&reference, &cache, &settings, &mut |step| {
-            display.show(step)
-        })
+        .resolve(reference, &cache, &settings, &mut |step| display.show(step))
         .await;
     display.clear();
     let resolved = found?;

@@ -2,7 +2,9 @@
 
 mod access;
 mod arguments;
+mod byte_count;
 mod commands;
+mod declaring;
 mod fetch;
 mod grammars;
 mod loading;

@@ -1,83 +1,170 @@
 //! From a file to an engine that runs: everything that happens between finding a model and serving it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use indicatif::ProgressBar;
-use sconce_catalog::ResolvedModel;
+use sconce_catalog::{ModelReference, ResolvedModel};
 use sconce_domain::{BlockCount, TokenCount};
 use sconce_engine::EngineLimits;
 use sconce_model::{
     ArchSpec, Decoder, DecoderExecutor, DecoderSettings, GgufFile, Isa, MemoryUse,
     chat_template_of, spec_for, vocabulary_of,
 };
-use sconce_pipeline::{EngineThread, Metrics, ServedModel};
+use sconce_pipeline::{
+    DeviceTurns, EngineThread, LoadFailure, LoadedModel, ModelContext, ModelLoader, ModelNeeds,
+    ServedModel,
+};
 use sconce_text::{ChatTemplate, SpeechFormat, Tokenizer};
+use tokio::runtime::Handle;
 
-use crate::arguments::ServeArguments;
-use crate::grammars;
-use crate::sizing;
+use crate::arguments::{FetchArguments, LimitArguments};
+use crate::output::{bytes_text, count_text, say};
+use crate::{fetch, grammars, sizing};
 
-/// A model that is ready to be served, and what to tell about it.
-pub(crate) struct Loaded {
-    pub(crate) served: ServedModel,
-    /// Dropping it stops the engine.
-    pub(crate) engine: EngineThread,
-    pub(crate) memory: MemoryUse,
-    pub(crate) kv_tokens: u64,
-    /// What the model is and runs on, in a line.
-    pub(crate) description: String,
-    pub(crate) seconds: f32,
+/// Loads one model of this machine or of a hub, as often as it is asked to.
+#[derive(Debug)]
+pub(crate) struct FileLoader {
+    pub(crate) reference: ModelReference,
+    pub(crate) fetching: FetchArguments,
+    pub(crate) limits: LimitArguments,
+    pub(crate) threads: usize,
+    /// Memory that there is for models, if that is known.
+    pub(crate) memory_bytes: Option<u64>,
+    /// Fetching is done by the runtime's tasks, while a thread of our own waits.
+    pub(crate) runtime: Handle,
+    pub(crate) found: Mutex<Option<Found>>,
 }
 
-/// Loads a model and starts its engine. Blocks for as long as that takes.
-pub(crate) fn load(
-    model: &ResolvedModel,
-    arguments: &ServeArguments,
-    metrics: &Metrics,
-) -> Result<Loaded> {
-    let begun = Instant::now();
-    let file = GgufFile::open(&model.path)?;
-    let spec = spec_for(&file)?;
-    let tokenizer = Tokenizer::new(vocabulary_of(&file)?)
-        .with_context(|| format!("the vocabulary of {} cannot be used", model.path.display()))?;
-    check_end_tokens(model, &tokenizer)?;
-    let template = template(&file, &tokenizer)?;
-    let template = template.map(|it| speak(it, model)).transpose()?;
-    let tokenizer = Arc::new(tokenizer);
-    let grammars = grammars::of(&tokenizer);
-    let threads = threads(arguments);
-    let settings = DecoderSettings {
-        threads,
-        isa: Isa::detect(),
-        kv_blocks: kv_blocks(&spec, arguments),
-    };
-    let decoder = decode_with_bar(&file, spec, settings)?;
-    let (memory, context) = (decoder.memory_use(), decoder.spec().context);
-    let description = describe(&file, &decoder, threads)?;
-    let engine = start_engine(decoder, settings.kv_blocks, arguments, metrics, &model.name)?;
-    Ok(Loaded {
-        served: ServedModel {
-            name: Arc::from(model.name.as_str()),
-            aliases: model
-                .card
-                .as_ref()
-                .map_or_else(Vec::new, |card| card.aliases.clone()),
-            grammars,
-            tokenizer,
-            template,
-            context,
-            engine: engine.handle(),
+/// A model's file with its header, read once, and how it will be loaded.
+#[derive(Debug)]
+pub(crate) struct Found {
+    model: ResolvedModel,
+    file: GgufFile,
+    spec: ArchSpec,
+    kv_blocks: usize,
+}
+
+impl ModelLoader for FileLoader {
+    fn is_here(&self) -> bool {
+        fetch::is_here(&self.reference, &self.fetching)
+    }
+
+    fn find(&self) -> Result<ModelNeeds, LoadFailure> {
+        self.look().map_err(|error| failure(&error))
+    }
+
+    fn load(&self, context: &ModelContext) -> Result<LoadedModel, LoadFailure> {
+        self.bring_in(context).map_err(|error| failure(&error))
+    }
+}
+
+fn failure(error: &anyhow::Error) -> LoadFailure {
+    LoadFailure {
+        fact: format!("{error:#}"),
+    }
+}
+
+impl FileLoader {
+    fn look(&self) -> Result<ModelNeeds> {
+        let resolving = fetch::resolve_reference(&self.reference, &self.fetching);
+        let model = self.runtime.block_on(resolving)?;
+        let file = GgufFile::open(&model.path)?;
+        let spec = spec_for(&file)?;
+        let kv_blocks = self.kv_blocks(&spec);
+        let needs = ModelNeeds {
+            weight_bytes: Decoder::weight_bytes(&file, &spec)?,
+            kv_bytes: (kv_blocks * Decoder::kv_block_bytes(&spec)) as u64,
+            context: spec.context,
             created_s: created_s(&model.path),
-        },
-        engine,
-        memory,
-        kv_tokens: (settings.kv_blocks * Decoder::BLOCK_TOKENS) as u64,
-        description,
-        seconds: begun.elapsed().as_secs_f32(),
-    })
+        };
+        let found = Found {
+            model,
+            file,
+            spec,
+            kv_blocks,
+        };
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        Ok(needs)
+    }
+
+    fn bring_in(&self, context: &ModelContext) -> Result<LoadedModel> {
+        let begun = Instant::now();
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let Found {
+            model,
+            file,
+            spec,
+            kv_blocks,
+        } = found
+            .take()
+            .context("the model was not looked for before")?;
+        drop(found);
+        let tokenizer = Tokenizer::new(vocabulary_of(&file)?).with_context(|| {
+            format!("the vocabulary of {} cannot be used", model.path.display())
+        })?;
+        check_end_tokens(&model, &tokenizer)?;
+        let template = template(&file, &tokenizer)?;
+        let template = template.map(|it| speak(it, &model)).transpose()?;
+        let tokenizer = Arc::new(tokenizer);
+        let grammars = grammars::of(&tokenizer);
+        let settings = DecoderSettings {
+            threads: self.threads,
+            isa: Isa::detect(),
+            kv_blocks,
+        };
+        let decoder = decode_with_bar(&file, spec, settings, &context.turns)?;
+        let (memory, tokens_max) = (decoder.memory_use(), decoder.spec().context);
+        let description = describe(&file, &decoder, self.threads)?;
+        let thread = start_engine(decoder, kv_blocks, &self.limits, context)?;
+        let loaded = LoadedModel {
+            served: ServedModel {
+                name: Arc::from(model.name.as_str()),
+                grammars,
+                tokenizer,
+                template,
+                context: tokens_max,
+                engine: thread.handle(),
+                created_s: created_s(&model.path),
+            },
+            thread,
+            bytes: (memory.weight_bytes + memory.kv_bytes) as u64,
+        };
+        announce(&loaded.served, &description, begun);
+        announce_memory(&memory, kv_blocks);
+        Ok(loaded)
+    }
+
+    fn kv_blocks(&self, spec: &ArchSpec) -> usize {
+        let bytes_per_token = (Decoder::kv_block_bytes(spec) / Decoder::BLOCK_TOKENS) as u64;
+        let chosen = || sizing::kv_tokens(spec.context.0, bytes_per_token, self.memory_bytes);
+        let tokens = self.limits.kv_tokens.map_or_else(chosen, u32::from);
+        (tokens as usize).div_ceil(Decoder::BLOCK_TOKENS)
+    }
+}
+
+fn announce(served: &ServedModel, description: &str, begun: Instant) {
+    let tokens = served.context.0.min(served.engine.sequence_tokens_max().0);
+    say(&format!(
+        "{} is ready after {:.1} s: {description}, context of {} tokens",
+        served.name,
+        begun.elapsed().as_secs_f32(),
+        count_text(u64::from(tokens)),
+    ));
+}
+
+fn announce_memory(memory: &MemoryUse, kv_blocks: usize) {
+    let resident = sizing::resident_memory_bytes().map_or_else(String::new, |bytes| {
+        format!("; {} resident now", bytes_text(bytes))
+    });
+    say(&format!(
+        "memory: {} of weights, a KV cache of {} tokens ({} when full){resident}",
+        bytes_text(memory.weight_bytes as u64),
+        count_text((kv_blocks * Decoder::BLOCK_TOKENS) as u64),
+        bytes_text(memory.kv_bytes as u64),
+    ));
 }
 
 /// A card promises which tokens end an answer; a file for which that is not so is another file.
@@ -128,23 +215,21 @@ fn speak(template: ChatTemplate, model: &ResolvedModel) -> Result<ChatTemplate> 
     Ok(template.with_speech(format))
 }
 
-fn threads(arguments: &ServeArguments) -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    arguments.threads.map_or(processors, |it| it.get() as usize)
-}
-
-fn kv_blocks(spec: &ArchSpec, arguments: &ServeArguments) -> usize {
-    let bytes_per_token = (Decoder::kv_block_bytes(spec) / Decoder::BLOCK_TOKENS) as u64;
-    let chosen = || sizing::kv_tokens(spec.context.0, bytes_per_token, sizing::free_memory_bytes());
-    let tokens = arguments.limits.kv_tokens.map_or_else(chosen, u32::from);
-    (tokens as usize).div_ceil(Decoder::BLOCK_TOKENS)
-}
-
-fn decode_with_bar(file: &GgufFile, spec: ArchSpec, settings: DecoderSettings) -> Result<Decoder> {
+/// Packs the weights, in turns with the steps of other models: one for each layer.
+fn decode_with_bar(
+    file: &GgufFile,
+    spec: ArchSpec,
+    settings: DecoderSettings,
+    turns: &DeviceTurns,
+) -> Result<Decoder> {
     let bar = ProgressBar::new(100).with_message("loading");
+    let mut turn = Some(turns.take());
     let decoder = Decoder::load(file, spec, settings, &mut |share| {
+        turn = None;
         bar.set_position((share * 100.0) as u64);
+        turn = Some(turns.take());
     });
+    drop(turn);
     bar.finish_and_clear();
     Ok(decoder?)
 }
@@ -161,29 +246,24 @@ fn describe(file: &GgufFile, decoder: &Decoder, threads: usize) -> Result<String
 fn start_engine(
     decoder: Decoder,
     kv_blocks: usize,
-    arguments: &ServeArguments,
-    metrics: &Metrics,
-    name: &str,
+    limits: &LimitArguments,
+    context: &ModelContext,
 ) -> Result<EngineThread> {
-    let (running_max, step_tokens_max) = (
-        arguments.limits.running_max.get(),
-        arguments.limits.step_tokens_max.get(),
-    );
+    let (running_max, step_tokens_max) = (limits.running_max.get(), limits.step_tokens_max.get());
     ensure!(
         step_tokens_max >= running_max,
         "--step-tokens-max {step_tokens_max} is below --running-max {running_max}: each running \
          sequence needs one token a step; raise the first or lower the second"
     );
-    let limits = EngineLimits {
+    let engine_limits = EngineLimits {
         block_size: DecoderExecutor::block_size(),
         blocks: BlockCount(u32::try_from(kv_blocks)?),
         step_tokens_max: TokenCount(step_tokens_max),
-        tokens_beside_streams: TokenCount(arguments.limits.tokens_beside_streams),
+        tokens_beside_streams: TokenCount(limits.tokens_beside_streams),
         running_max,
     };
     let build = move || DecoderExecutor::new(decoder);
-    EngineThread::start(build, limits, metrics.of_model(name))
-        .context("the engine's thread did not start")
+    EngineThread::start(build, engine_limits, context).context("the engine's thread did not start")
 }
 
 fn created_s(path: &Path) -> u64 {

@@ -12,7 +12,7 @@ const CONTEXT_MAX: u64 = 131_072;
 const KV_TOKENS_MIN: u64 = 2_048;
 
 /// Tokens that the cache should hold: enough for several chats and one whole context, but no more
-/// than a quarter of the memory that is free.
+/// than a quarter of the memory that there is for models.
 pub(crate) fn kv_tokens(context: u32, bytes_per_token: u64, free_bytes: Option<u64>) -> u32 {
     let wanted = KV_TOKENS.max(u64::from(context).min(CONTEXT_MAX));
     let affordable = free_bytes.map_or(wanted, |free| free / 4 / bytes_per_token.max(1));

@@ -72,6 +72,12 @@ impl DenseMatrix {
         }
     }
 
+    /// Bytes of memory that a matrix of this shape will take, known before it is packed.
+    #[must_use]
+    pub fn bytes_of(precision: Precision, [n, k]: [usize; 2]) -> usize {
+        n.div_ceil(LANES) * LANES * k * precision.bytes()
+    }
+
     /// Writes the weights of output `index` to `row`, in single precision.
     ///
     /// # Panics

@@ -157,6 +157,15 @@ impl PackedMatrix {
             + self.minima.as_ref().map_or(0, Scales::bytes)
     }
 
+    /// Bytes of memory that a matrix of this shape will take, known before it is packed.
+    #[must_use]
+    pub fn bytes_of(format: BlockFormat, [n, k]: [usize; 2]) -> usize {
+        let (cells, coding) = (n.div_ceil(TILE) * (k / GROUP), format.coding());
+        let scales = Scales::bytes_of(format.scale_width(), cells, coding.parts());
+        let minima = if format.has_minimum() { scales } else { 0 };
+        cells * coding.lines() * size_of::<Line>() + scales + minima
+    }
+
     pub(crate) fn tiles(&self) -> usize {
         self.n.div_ceil(TILE)
     }

@@ -41,6 +41,16 @@ impl Scales {
         }
     }
 
+    /// Bytes of as many as [`Scales::zeroed`] makes.
+    pub(crate) fn bytes_of(width: ScaleWidth, cells: usize, parts: usize) -> usize {
+        let length = cells * parts * TILE;
+        match width {
+            ScaleWidth::Half => length * size_of::<u16>(),
+            ScaleWidth::Single => length * size_of::<f32>(),
+            ScaleWidth::Times => length + cells.div_ceil(GROUPS_PER_UNIT) * TILE * size_of::<f32>(),
+        }
+    }
+
     pub(crate) fn disjoint(&mut self) -> DisjointScales<'_> {
         match self {
             Self::Half(scales) => DisjointScales::Half(DisjointSlice::new(scales)),

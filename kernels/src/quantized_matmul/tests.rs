@@ -260,6 +260,7 @@ fn a_packed_matrix_takes_no_more_memory_than_its_format_promises() {
     let bits_per_weight = |format: BlockFormat| {
         let bytes = vec![0; 32 * format.row_bytes(512)];
         let packed = pack(format, 32, 512, &bytes);
+        assert_eq!(PackedMatrix::bytes_of(format, [32, 512]), packed.bytes());
         packed.bytes() as f64 * 8.0 / (32.0 * 512.0)
     };
     let found = FORMATS.map(|it| (it, bits_per_weight(it)));

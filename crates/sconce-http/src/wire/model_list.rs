@@ -1,6 +1,6 @@
 //! `GET /v1/models`.
 
-use sconce_pipeline::ModelEntry;
+use sconce_pipeline::{ModelEntry, ModelStatus};
 use serde::Serialize;
 
 /// A model as clients list it.
@@ -10,8 +10,18 @@ pub(crate) struct ModelObject {
     object: &'static str,
     created: u64,
     owned_by: &'static str,
-    /// vLLM's name for the context; clients read it to size their prompts.
-    max_model_len: u32,
+    /// vLLM's name for the context; clients read it to size their prompts. Not known before the
+    /// model's file has been read.
+    max_model_len: Option<u32>,
+    status: StatusObject,
+}
+
+/// How a model stands, as llama-server's router says it.
+#[derive(Debug, Serialize)]
+struct StatusObject {
+    value: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// All models.
@@ -28,8 +38,25 @@ impl From<ModelEntry> for ModelObject {
             object: "model",
             created: entry.created_s,
             owned_by: "sconce",
-            max_model_len: entry.context.0,
+            max_model_len: entry.context.map(|it| it.0),
+            status: entry.status.into(),
         }
+    }
+}
+
+impl From<ModelStatus> for StatusObject {
+    fn from(status: ModelStatus) -> Self {
+        let value = match &status {
+            ModelStatus::Ready => "loaded",
+            // It will be loaded, and a request need not wait for that to be asked for.
+            ModelStatus::Declared => "unloaded",
+            other => other.as_str(),
+        };
+        let reason = match status {
+            ModelStatus::Failed { fact } => Some(fact),
+            _ => None,
+        };
+        Self { value, reason }
     }
 }
 

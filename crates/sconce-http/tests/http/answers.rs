@@ -211,7 +211,7 @@ async fn models_are_listed_and_found_by_name() {
     let stage = Stage::echo(0);
     let server = started(&stage).await;
     let list = server.get("/v1/models").await.json();
-    expect![[r#"{"object":"list","data":[{"id":"tiny","object":"model","created":1700000000,"owned_by":"sconce","max_model_len":512}]}"#]].assert_eq(&list.to_string());
+    expect![[r#"{"object":"list","data":[{"id":"tiny","object":"model","created":1700000000,"owned_by":"sconce","max_model_len":512,"status":{"value":"loaded"}}]}"#]].assert_eq(&list.to_string());
     assert_eq!(server.get("/v1/models/tiny").await.json()["id"], "tiny");
     let reply = server.get("/v1/models/no/such").await;
     assert_eq!(

@@ -89,7 +89,7 @@ async fn a_chat_that_is_wrong_is_told_what_to_change() {
         400 "messages[0].name" "unsupported_parameter": `messages[0].name` is not supported by this server; leave it out
         400 "messages[0].mood" "unknown_parameter": `messages[0].mood` is no field this server knows; remove it or correct its name
         400 null "invalid_json": the body is not the JSON this server can read: the key `messages` stands twice in one object at line 1 column 54
-        404 "model" "model_not_found": the model `other` is not served here; use one of: tiny, default
+        404 "model" "model_not_found": the model `other` is not served here; use one of: tiny, tiny-alias, default
         400 "model" "invalid_value": `model` must be a string, not 5
         400 "prompt" "empty_prompt": the prompt has no tokens; give at least one character
     "#]].assert_eq(&told);

@@ -66,7 +66,7 @@ async fn what_cannot_become_tokens_or_text_is_refused_by_name() {
         "prompt" "invalid_value": "`prompt` is missing; it must be a string"
         "prompt" "invalid_value": "`prompt` must be a string, not a list"
         "add_special_tokens" "invalid_value": "`add_special_tokens` must be true or false, not 1"
-        "model" "model_not_found": "the model `other` is not served here; use one of: tiny, default"
+        "model" "model_not_found": "the model `other` is not served here; use one of: tiny, tiny-alias, default"
         "prompt" "invalid_value": "`prompt` is missing; it must be a string"
         "tokens" "invalid_value": "`tokens` is missing; it must be a list of token ids"
         "tokens" "invalid_value": "`tokens` must be a list of token ids, not a string"

@@ -5,6 +5,7 @@
 
 mod batch;
 mod feed_forward;
+mod footprint;
 mod layer;
 mod load;
 mod load_experts;

@@ -31,7 +31,7 @@ pub(super) struct Case {
     mean_error_max: f64,
 }
 
-fn cases() -> Vec<Case> {
+pub(super) fn cases() -> Vec<Case> {
     let mut cases = TensorType::ALL.map(stored_as).to_vec();
     cases.extend(families());
     cases

@@ -341,8 +341,9 @@ async fn an_engine_that_panics_ends_every_stream_and_the_server_says_so() {
     let model = "tiny".to_owned();
     assert_eq!(
         stage.pipeline.readiness(),
-        Readiness::EngineStopped {
-            model: model.clone()
+        Readiness::Failed {
+            model: model.clone(),
+            fact: "its engine has stopped after a fault".to_owned()
         }
     );
     let refusal = stage.pipeline.answer(completion("next")).await.unwrap_err();
@@ -414,7 +415,7 @@ async fn requests_that_cannot_be_served_are_refused_with_numbers() {
     };
     assert_eq!(
         refuse(unknown).await,
-        "the model `other` is not served here; use one of: tiny, default"
+        "the model `other` is not served here; use one of: tiny, tiny-alias, default"
     );
     assert!(
         refuse(completion(""))

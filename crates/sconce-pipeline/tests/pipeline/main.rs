@@ -11,6 +11,7 @@ mod answers;
 mod echoes;
 mod endings;
 mod grammars;
+mod models;
 mod records;
 mod selections;
 mod spoken;

@@ -1,6 +1,7 @@
 //! A pipeline with a hand-made model: one token a byte, and a device that says the prompt again.
 
 mod dictation;
+pub(crate) mod loader;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,26 +184,35 @@ pub(crate) fn open<E: Executor + Send + 'static>(
     executor: E,
     sizes: Sizes,
 ) -> EngineThread {
-    let limits = EngineLimits {
+    let limits = engine_limits(sizes);
+    let context = pipeline.model_context("tiny");
+    let engine = EngineThread::start(move || executor, limits, &context).unwrap();
+    let model = served("tiny", &engine, sizes);
+    pipeline.serve(model, vec!["tiny-alias".to_owned()]);
+    engine
+}
+
+pub(crate) fn engine_limits(sizes: Sizes) -> EngineLimits {
+    EngineLimits {
         block_size: BlockSize::new(16).unwrap(),
         blocks: BlockCount(1024),
         step_tokens_max: TokenCount(256),
         tokens_beside_streams: TokenCount(256),
         running_max: sizes.running_max,
-    };
-    let metrics = pipeline.metrics().of_model("tiny");
-    let engine = EngineThread::start(move || executor, limits, metrics).unwrap();
-    pipeline.serve(ServedModel {
-        name: Arc::from("tiny"),
-        aliases: vec!["tiny-alias".to_owned()],
+    }
+}
+
+/// A model called `name` that `engine` runs.
+pub(crate) fn served(name: &str, engine: &EngineThread, sizes: Sizes) -> ServedModel {
+    ServedModel {
+        name: Arc::from(name),
         tokenizer: Arc::new(Tokenizer::new(vocabulary()).unwrap()),
         template: Some(ChatTemplate::new(TEMPLATE, "", "").unwrap()),
         context: TokenCount(sizes.context),
         grammars: Grammars::new(Arc::new(dictation::Dictation::default())),
         engine: engine.handle(),
         created_s: 1_700_000_000,
-    });
-    engine
+    }
 }
 
 /// Token `b` is byte `b`, written in the letters that byte-pair vocabularies use.

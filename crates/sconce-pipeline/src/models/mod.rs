@@ -1,0 +1,22 @@
+//! The models of the process: declared by name, loaded when told to or asked for, and unloaded when
+//! their memory is needed elsewhere.
+//!
+//! A model has a slot. Who serves a request with it holds a [`ModelUse`], and a model in use is never
+//! unloaded. Loads happen one at a time, so that what is loaded next sees the memory as it is.
+
+mod entry;
+mod loader;
+mod loading;
+mod model_use;
+mod registry;
+mod room;
+mod slot;
+
+pub use entry::{ModelEntry, ModelStatus};
+pub use loader::{
+    DeclaredModel, Displaces, LoadFailure, LoadedModel, MemoryLimits, ModelContext, ModelLoader,
+    ModelNeeds, NameTaken,
+};
+pub(crate) use model_use::ModelUse;
+pub(crate) use registry::Registry;
+pub(crate) use slot::Slot;
