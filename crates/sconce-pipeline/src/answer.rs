@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::Stream;
-use sconce_domain::{Failure, FinishReason, Usage};
+use sconce_domain::{Failure, FinishReason, Sampling, TokenCount, Usage};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::Refusal;
@@ -201,6 +201,39 @@ impl AnswerStream {
         &self.model
     }
 
+    /// How many tokens of answer `choice` have come, if it has not ended.
+    #[must_use]
+    pub fn tokens_of(&self, choice: u32) -> Option<TokenCount> {
+        let text = self.answers.get(choice as usize)?.text.as_ref()?;
+        Some(TokenCount(text.progress().generated))
+    }
+
+    /// Takes answer `choice` back to its first `kept` tokens and has it go on by the rules as `change`
+    /// leaves them; as they were, the same tokens come again. Tells anew, from the answer's beginning,
+    /// what stands: it takes the place of all that was told of this answer before.
+    ///
+    /// The engine may be further than what was told, and may have ended the answer: then what stands
+    /// is all of it, and its end comes next.
+    ///
+    /// None, and nothing has changed, if the end of the answer was told, if it has not come so far, if
+    /// it begins with its prompt, or if it may not be chosen in the end.
+    #[must_use]
+    pub fn rewind(
+        &mut self,
+        choice: u32,
+        kept: TokenCount,
+        change: impl FnOnce(&mut Sampling),
+    ) -> Option<Vec<AnswerEvent>> {
+        let answer = self.answers.get_mut(choice as usize)?;
+        let text = answer.text.as_mut().filter(|_| self.selection.is_none())?;
+        let stands = text.rewind(kept, change)?;
+        let progress = text.progress();
+        self.record
+            .recount(answer.counted, progress.generated, progress.first_token);
+        answer.counted = progress.generated;
+        Some(stands.into_iter().map(|it| told(choice, it)).collect())
+    }
+
     /// Whether the request's time is over.
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
         let deadline = self.deadline.as_mut();
@@ -243,7 +276,7 @@ impl AnswerStream {
             let progress = text.progress();
             mean_logprob = progress.mean_logprob();
             self.record
-                .grow(progress.generated - answer.counted, progress.first_token);
+                .recount(answer.counted, progress.generated, progress.first_token);
             answer.counted = progress.generated;
             if answer.leads
                 && let Some(cached) = progress.cached
@@ -260,24 +293,28 @@ impl AnswerStream {
                 SpokenEvent::Thought(_) | SpokenEvent::Call { .. } => {}
             }
         }
-        match event {
-            SpokenEvent::Piece { text, tokens } => AnswerEvent::Piece {
-                choice,
-                text,
-                tokens,
-            },
-            SpokenEvent::Thought(text) => AnswerEvent::Thought { choice, text },
-            SpokenEvent::Call { index, part } => AnswerEvent::Call {
-                choice,
-                index,
-                part,
-            },
-            SpokenEvent::Ended(reason) => {
-                answer.text = None;
-                self.record.answer_ended(reason);
-                AnswerEvent::Finished { choice, reason }
-            }
+        if let SpokenEvent::Ended(reason) = event {
+            answer.text = None;
+            self.record.answer_ended(reason);
         }
+        told(choice, event)
+    }
+}
+
+fn told(choice: u32, event: SpokenEvent) -> AnswerEvent {
+    match event {
+        SpokenEvent::Piece { text, tokens } => AnswerEvent::Piece {
+            choice,
+            text,
+            tokens,
+        },
+        SpokenEvent::Thought(text) => AnswerEvent::Thought { choice, text },
+        SpokenEvent::Call { index, part } => AnswerEvent::Call {
+            choice,
+            index,
+            part,
+        },
+        SpokenEvent::Ended(reason) => AnswerEvent::Finished { choice, reason },
     }
 }
 

@@ -10,7 +10,7 @@ use sconce_engine::{Constraint, EngineStatus, NewSequence};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::metrics::ModelMetrics;
-use crate::token_stream::{TokenEvent, TokenStream};
+use crate::token_stream::{Origin, TokenEvent, TokenStream};
 
 /// Gives an engine work. Clones speak to the same engine.
 #[derive(Debug, Clone)]
@@ -28,6 +28,7 @@ pub(crate) enum EngineMessage {
     Start(Box<Start>),
     Cancel(SequenceId),
     Expire(SequenceId),
+    Rewind(Box<Rewind>),
     Stop,
 }
 
@@ -41,6 +42,15 @@ pub(crate) struct Start {
     pub(crate) listener: UnboundedSender<TokenEvent>,
     pub(crate) arrived: Instant,
     pub(crate) submitted: Instant,
+}
+
+/// A sequence to take back, and how it is to go on.
+#[derive(Debug)]
+pub(crate) struct Rewind {
+    pub(crate) sequence: SequenceId,
+    /// Tokens that stay, the prompt among them.
+    pub(crate) position: TokenCount,
+    pub(crate) sampling: Sampling,
 }
 
 /// What the engine's thread lets everyone see.
@@ -85,6 +95,11 @@ impl EngineHandle {
     /// Begins a sequence. If the engine is gone, the stream ends at once as failed.
     pub(crate) fn submit(&self, submission: Submission) -> TokenStream {
         let id = SequenceId(self.sequences.fetch_add(1, Ordering::Relaxed));
+        let origin = Origin {
+            sequence: id,
+            prompt: TokenCount(u32::try_from(submission.prompt.len()).unwrap_or(u32::MAX)),
+            sampling: submission.sampling.clone(),
+        };
         let sequence = NewSequence {
             id,
             tenant: submission.caller.tenant,
@@ -107,7 +122,7 @@ impl EngineHandle {
         };
         // A thread that is gone drops the message and with it the listener, which ends the stream.
         let _gone = self.commands.send(EngineMessage::Start(Box::new(start)));
-        TokenStream::new(id, events, self.clone())
+        TokenStream::new(origin, events, self.clone())
     }
 
     pub(crate) fn cancel(&self, sequence: SequenceId) {
@@ -119,6 +134,12 @@ impl EngineHandle {
     pub(crate) fn expire(&self, sequence: SequenceId) {
         // A thread that is gone has ended the sequence.
         let _gone = self.commands.send(EngineMessage::Expire(sequence));
+    }
+
+    /// Has a sequence taken back, if it has not ended by then.
+    pub(crate) fn rewind(&self, rewind: Rewind) {
+        // A thread that is gone has ended the sequence.
+        let _gone = self.commands.send(EngineMessage::Rewind(Box::new(rewind)));
     }
 
     pub(crate) fn stop(&self) {

@@ -12,12 +12,12 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use sconce_domain::{Failure, FinishReason, SequenceId};
-use sconce_engine::{Command, Engine, EngineLimits, Event, Executor};
+use sconce_engine::{Command, Engine, EngineLimits, Event, Executor, SchedulerError};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::ModelContext;
 use crate::device_turns::DeviceTurns;
-use crate::engine_handle::{Board, EngineHandle, EngineMessage, Start};
+use crate::engine_handle::{Board, EngineHandle, EngineMessage, Rewind, Start};
 use crate::metrics::ModelMetrics;
 use crate::panic_guard::PanicGuard;
 use crate::token_stream::TokenEvent;
@@ -180,6 +180,7 @@ impl<E: Executor> Worker<E> {
                 Some(EngineMessage::Start(start)) => self.start(*start),
                 Some(EngineMessage::Cancel(sequence)) => self.cancel(sequence),
                 Some(EngineMessage::Expire(sequence)) => self.expire(sequence),
+                Some(EngineMessage::Rewind(rewind)) => self.rewind(*rewind),
                 Some(EngineMessage::Stop) | None => return Flow::Stop,
             }
             self.publish();
@@ -229,6 +230,24 @@ impl<E: Executor> Worker<E> {
         debug_assert!(applied.is_ok(), "only a start can be refused");
     }
 
+    fn rewind(&mut self, rewind: Rewind) {
+        let Rewind {
+            sequence,
+            position,
+            sampling,
+        } = rewind;
+        let applied = self.engine.apply(Command::Rewind {
+            sequence,
+            position,
+            sampling: Some(sampling),
+        });
+        match applied {
+            // Who ended before this came has been told so.
+            Ok(()) | Err(SchedulerError::NotHere { .. }) => {}
+            Err(error) => tracing::error!(%error, "the engine refused to take an answer back"),
+        }
+    }
+
     /// Hands `event` on. A listener that is gone has sent a cancel or is about to.
     fn deliver(&mut self, event: Event, at: Instant) {
         match event {
@@ -254,8 +273,11 @@ impl<E: Executor> Worker<E> {
                     let _gone = route.listener.send(TokenEvent::Unsaid { draw });
                 }
             }
-            // Nobody up here rewinds, so nobody waits to hear of it.
-            Event::Rewound { .. } => {}
+            Event::Rewound { sequence, .. } => {
+                if let Some(route) = self.routes.get(&sequence) {
+                    let _gone = route.listener.send(TokenEvent::Rewound);
+                }
+            }
             Event::Expired { sequence } => {
                 if let Some(route) = self.routes.remove(&sequence) {
                     let _gone = route.listener.send(TokenEvent::Expired);

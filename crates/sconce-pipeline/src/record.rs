@@ -97,8 +97,9 @@ impl OpenRecord {
         self.outcome = Outcome::Refused(reason);
     }
 
-    pub(crate) fn grow(&mut self, tokens: u32, first_token: Option<Instant>) {
-        self.usage.completion.0 += tokens;
+    /// An answer that had `before` tokens has `now`: fewer, if its end was taken back.
+    pub(crate) fn recount(&mut self, before: u32, now: u32, first_token: Option<Instant>) {
+        self.usage.completion.0 = self.usage.completion.0 - before + now;
         self.first_token = self.first_token.or(first_token);
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll, ready};
 
-use sconce_domain::FinishReason;
+use sconce_domain::{FinishReason, Sampling, TokenCount};
 use sconce_text::{CallIds, Listening, Reach, SpeechFormat, SpeechParser, Spoken};
 
 use crate::answer::CallPart;
@@ -50,23 +50,24 @@ pub(crate) struct SpokenStream {
 
 #[derive(Debug)]
 struct Listener {
+    speech: Speech,
     parser: SpeechParser,
-    ids: CallIds,
+    /// What its calls are called, those among them that were taken back.
+    ids: Vec<String>,
     /// Calls that began, and those that ended.
     begun: u32,
     ended: u32,
-    calls_max: Option<u32>,
     numbers: Numbers,
 }
 
 impl SpokenStream {
     pub(crate) fn new(text: TextStream, speech: Option<&Speech>) -> Self {
         let listener = speech.map(|it| Listener {
-            parser: SpeechParser::new(it.format, it.listening.clone()),
-            ids: it.format.ids,
+            parser: it.parser(),
+            speech: it.clone(),
+            ids: Vec::new(),
             begun: 0,
             ended: 0,
-            calls_max: it.calls_max,
             numbers: Numbers::new(),
         });
         Self {
@@ -79,7 +80,9 @@ impl SpokenStream {
     }
 
     pub(crate) fn progress(&self) -> Progress {
-        self.progress
+        self.text
+            .as_ref()
+            .map_or(self.progress, TextStream::progress)
     }
 
     /// Gives the sequence up if it has not started.
@@ -93,6 +96,28 @@ impl SpokenStream {
     pub(crate) fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<Turn> {
         let text = self.text.as_mut();
         text.map_or(Poll::Ready(Turn::Came), |it| it.poll_turn(context))
+    }
+
+    /// Takes the answer back to its first `kept` tokens, and tells anew what stands of it. None as
+    /// with [`TextStream::rewind`].
+    pub(crate) fn rewind(
+        &mut self,
+        kept: TokenCount,
+        change: impl FnOnce(&mut Sampling),
+    ) -> Option<Vec<SpokenEvent>> {
+        let text = self.text.as_mut()?;
+        let pieces = text.rewind(kept, change)?;
+        self.progress = text.progress();
+        self.ready.clear();
+        if let Some(listener) = &mut self.listener {
+            listener.begin_anew();
+        }
+        for piece in pieces {
+            if let TextEvent::Piece { text, tokens } = piece {
+                self.hear(text, tokens);
+            }
+        }
+        Some(self.ready.drain(..).collect())
     }
 
     /// The next event. `Ended` is the last.
@@ -145,20 +170,36 @@ impl SpokenStream {
             let Some(listener) = &mut self.listener else {
                 return;
             };
-            if listener.calls_max.is_some_and(|it| listener.ended >= it) {
+            if listener.is_full() {
                 self.text = None;
                 return;
             }
             let event = listener.event(part);
             self.ready.push_back(event);
-            if listener.calls_max.is_some_and(|it| listener.ended >= it) {
+            if listener.is_full() {
                 self.text = None;
             }
         }
     }
 }
 
+impl Speech {
+    fn parser(&self) -> SpeechParser {
+        SpeechParser::new(self.format, self.listening.clone())
+    }
+}
+
 impl Listener {
+    /// Forgets all but what its calls are called: what is said again is called the same.
+    fn begin_anew(&mut self) {
+        self.parser = self.speech.parser();
+        (self.begun, self.ended) = (0, 0);
+    }
+
+    fn is_full(&self) -> bool {
+        self.speech.calls_max.is_some_and(|it| self.ended >= it)
+    }
+
     fn event(&mut self, part: Spoken) -> SpokenEvent {
         match part {
             Spoken::Content(text) => SpokenEvent::Piece {
@@ -168,7 +209,7 @@ impl Listener {
             Spoken::Thought(text) => SpokenEvent::Thought(text),
             Spoken::CallBegins { name } => {
                 self.begun += 1;
-                let id = self.id();
+                let id = self.id_of(self.begun as usize - 1);
                 self.call(CallPart::Begins { id, name })
             }
             Spoken::Arguments(text) => self.call(CallPart::Arguments(text)),
@@ -186,9 +227,16 @@ impl Listener {
         SpokenEvent::Call { index, part }
     }
 
-    fn id(&self) -> String {
+    fn id_of(&mut self, index: usize) -> String {
+        while self.ids.len() <= index {
+            self.ids.push(self.new_id());
+        }
+        self.ids[index].clone()
+    }
+
+    fn new_id(&self) -> String {
         let number = self.numbers.next();
-        match self.ids {
+        match self.speech.format.ids {
             CallIds::Prefixed => format!("call_{number:016x}"),
             CallIds::NineLetters => nine_letters(number),
         }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use sconce_domain::{
-    Draw, Failure, FinishReason, TokenCount, TokenId, TokenLogprob, TokenLogprobs,
+    Draw, Failure, FinishReason, Sampling, TokenCount, TokenId, TokenLogprob, TokenLogprobs,
 };
 use sconce_text::{Detokenizer, Scanned, SpeechFormat, StopScanner, StopStrings, Tokenizer};
 
@@ -54,7 +54,10 @@ pub(crate) struct TextStream {
     tokens: Option<TokenStream>,
     tokenizer: Arc<Tokenizer>,
     detokenizer: Detokenizer,
+    stop: StopStrings,
     scanner: StopScanner,
+    /// What came of it, to be said again when it is taken back.
+    draws: Vec<Draw>,
     /// Stop strings that end within so many tokens do not count.
     generated_min: u32,
     reports: Reports,
@@ -113,7 +116,9 @@ impl TextStream {
             tokens: Some(tokens),
             tokenizer,
             detokenizer: Detokenizer::after_prompt(),
+            stop: stop.clone(),
             scanner: stop.scanner(),
+            draws: Vec::new(),
             generated_min: generated_min.0,
             reports,
             echo,
@@ -152,16 +157,16 @@ impl TextStream {
                 TokenEvent::Started { cached } => self.begin(cached),
                 TokenEvent::Scored { scores } => self.tell_scores(&scores),
                 TokenEvent::Token { draw, at } => {
-                    self.progress.generated += 1;
                     self.progress.first_token.get_or_insert(at);
-                    let logprob = draw.logprobs.as_ref().map(|it| it.chosen.logprob);
-                    self.progress.logprob_sum += f64::from(logprob.unwrap_or_default());
-                    self.take(&draw)
+                    let piece = self.take(&draw);
+                    self.draws.push(draw);
+                    piece
                 }
                 TokenEvent::Unsaid { draw } => {
                     self.report(&draw, "");
                     None
                 }
+                TokenEvent::Rewound => None,
                 TokenEvent::Expired => self.end(FinishReason::Failed(Failure::Deadline)),
                 TokenEvent::Ended { reason } => self.end(reason),
             };
@@ -170,6 +175,34 @@ impl TextStream {
             }
         }
         Poll::Ready(TextEvent::Ended(self.ending))
+    }
+
+    /// Takes the answer back to its first `kept` tokens; see [`TokenStream::rewind`]. What stands is
+    /// said again, from its beginning. None if the answer has ended, has not come so far, or begins
+    /// with its prompt.
+    pub(crate) fn rewind(
+        &mut self,
+        kept: TokenCount,
+        change: impl FnOnce(&mut Sampling),
+    ) -> Option<Vec<TextEvent>> {
+        let tokens = self.tokens.as_mut()?;
+        if kept.0 > self.progress.generated || self.echo.is_some() {
+            return None;
+        }
+        tokens.rewind(kept, change);
+        self.draws.truncate(kept.0 as usize);
+        self.detokenizer = Detokenizer::after_prompt();
+        self.scanner = self.stop.scanner();
+        self.reports = Reports::default();
+        self.progress = Progress {
+            generated: 0,
+            logprob_sum: 0.0,
+            ..self.progress
+        };
+        let draws = std::mem::take(&mut self.draws);
+        let pieces = draws.iter().filter_map(|it| self.take(it)).collect();
+        self.draws = draws;
+        Some(pieces)
     }
 
     /// What a preempted sequence finds on its return is its own work, so only its first start counts.
@@ -194,6 +227,9 @@ impl TextStream {
     }
 
     fn take(&mut self, draw: &Draw) -> Option<TextEvent> {
+        self.progress.generated += 1;
+        let logprob = draw.logprobs.as_ref().map(|it| it.chosen.logprob);
+        self.progress.logprob_sum += f64::from(logprob.unwrap_or_default());
         let bytes = self.tokenizer.token_bytes(draw.token);
         let text = match self.format {
             Some(format) if bytes.is_empty() => {

@@ -13,5 +13,6 @@ mod endings;
 mod grammars;
 mod models;
 mod records;
+mod rewinds;
 mod selections;
 mod spoken;
