@@ -54,7 +54,11 @@ fn look_into(card: &ModelCard, cache: &ModelCache) -> State {
         return State::Encoder;
     }
     let opened = GgufFile::open(cache.card_path(card));
-    let found = opened.and_then(|file| Ok((spec_for(&file)?, file.file_bytes())));
+    let found = opened.and_then(|file| {
+        let spec = spec_for(&file)?;
+        let weight_bytes = Decoder::weight_bytes(&file, &spec)?;
+        Ok((spec, weight_bytes))
+    });
     match found {
         Err(error) => State::Unusable(error.to_string()),
         Ok((spec, weight_bytes)) => State::Here(Needs {
