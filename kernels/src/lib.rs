@@ -10,6 +10,7 @@ pub mod activation;
 pub mod dense_matmul;
 pub mod expert_routing;
 pub mod gated_activation;
+pub mod heap;
 mod isa;
 mod lanes;
 pub mod layer_norm;

@@ -16,6 +16,7 @@ mod crowd;
 mod keys;
 mod lifecycle;
 mod lm_eval;
+mod models;
 mod openai_client;
 mod server;
 mod stream;

@@ -160,6 +160,7 @@ impl HttpError {
                 Refusal::Loading { retry_after_s }
                 | Refusal::Busy { retry_after_s, .. }
                 | Refusal::QueueTimeout { retry_after_s, .. }
+                | Refusal::ModelFailed { retry_after_s, .. }
                 | Refusal::CompilersBusy { retry_after_s },
             ) => Some(*retry_after_s),
             // Another instance may take it at once.

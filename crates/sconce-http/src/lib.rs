@@ -8,6 +8,7 @@ mod dialect;
 mod error;
 mod hosts;
 mod limits;
+mod model_routes;
 mod routes;
 mod server;
 mod stall;

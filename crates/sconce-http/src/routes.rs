@@ -13,7 +13,7 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Json, Router};
 use sconce_domain::RequestId;
 use sconce_pipeline::{AnswerStream, Arrival, AskKind, Pipeline, Readiness};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access::{Access, Admin, Authorized};
@@ -21,6 +21,7 @@ use crate::body::read_body;
 use crate::deliver::deliver;
 use crate::error::HttpError;
 use crate::limits::HttpLimits;
+use crate::model_routes;
 use crate::wire::{
     ChatDialect, CompletionDialect, Delivery, DetokenizeRequest, ModelList, ModelObject,
     ParsedRequest, TextObject, TokenizeRequest, TokenizerObject, TokensObject, parse_chat,
@@ -54,6 +55,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<HttpState>)> {
         ("/v1/completions", post(complete)),
         ("/v1/models", get(models)),
         ("/v1/models/{*name}", get(model)),
+        ("/models/load", post(model_routes::load)),
+        ("/models/unload", post(model_routes::unload)),
         ("/tokenize", post(tokenize)),
         ("/detokenize", post(detokenize)),
         ("/tokenizer_info", get(tokenizer_info)),
@@ -220,8 +223,12 @@ async fn model(
 async fn health(State(state): State<HttpState>) -> Response {
     match state.pipeline.readiness() {
         Readiness::Failed { model, fact } => {
-            let told = Json(json!({"status": "failed", "model": model, "reason": fact}));
-            (StatusCode::INTERNAL_SERVER_ERROR, told).into_response()
+            let mut told = json!({"status": "failed"});
+            if tells_all(&state) {
+                told["model"] = model.into();
+                told["reason"] = fact.into();
+            }
+            (StatusCode::INTERNAL_SERVER_ERROR, Json(told)).into_response()
         }
         Readiness::Ready | Readiness::Loading | Readiness::Draining => {
             Json(json!({"status": "ok"})).into_response()
@@ -237,11 +244,18 @@ async fn ready(State(state): State<HttpState>) -> Response {
         Readiness::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         Readiness::Failed { .. } => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
     };
-    let entries = state.pipeline.model_entries().into_iter();
-    let models: Map<String, Value> = entries
-        .map(|it| (it.name, it.status.as_str().into()))
-        .collect();
-    (status, Json(json!({"status": word, "models": models}))).into_response()
+    let mut told = json!({"status": word});
+    if tells_all(&state) {
+        let entries = state.pipeline.model_entries().into_iter();
+        let models = entries.map(|it| (it.name, it.status.as_str().into()));
+        told["models"] = Value::Object(models.collect());
+    }
+    (status, Json(told)).into_response()
+}
+
+/// Whether probes, which show no key, may be told of models: not where others must show one.
+fn tells_all(state: &HttpState) -> bool {
+    matches!(state.access, Access::Open(_))
 }
 
 async fn metrics(State(state): State<HttpState>, _: Admin) -> Response {

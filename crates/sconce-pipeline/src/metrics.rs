@@ -49,6 +49,9 @@ pub struct ModelMetrics {
     pub(crate) first_token_s: Histogram,
     pub(crate) between_tokens_s: Histogram,
     pub(crate) queue_s: Histogram,
+    pub(crate) memory_bytes: Gauge,
+    pub(crate) loads: IntCounter,
+    pub(crate) load_failures: IntCounter,
     request_s: Histogram,
     request_prompt_tokens: Histogram,
     request_generation_tokens: Histogram,
@@ -213,6 +216,15 @@ impl ModelMetrics {
         let seconds = |name, help, buckets| make.histogram(name, help, buckets);
         Self {
             engine: EngineMeter::new(make),
+            memory_bytes: make.gauge(
+                "sconce_model_memory_bytes",
+                "What the model's weights and KV cache count for; zero while it is not loaded.",
+            ),
+            loads: make.counter("sconce_model_loads_total", "How often it was loaded."),
+            load_failures: make.counter(
+                "sconce_model_load_failures_total",
+                "How often it could not be loaded.",
+            ),
             prompt_tokens: make.counter(
                 "vllm:prompt_tokens_total",
                 "Prompt tokens of sequences that started.",

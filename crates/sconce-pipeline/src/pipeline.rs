@@ -131,6 +131,11 @@ impl Pipeline {
         Ok(slot.entry())
     }
 
+    /// Unloads models that nobody uses any more, each after its own time. Never ends.
+    pub async fn unload_the_idle(&self) {
+        self.registry.unload_the_idle().await;
+    }
+
     /// Ends every model's thread after the step it is in. What still runs ends as failed.
     pub async fn close(&self) {
         self.registry.unload_all().await;

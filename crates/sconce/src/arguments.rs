@@ -130,6 +130,9 @@ pub(crate) struct SharingArguments {
     /// free at the start].
     #[arg(long, value_name = "BYTES", value_parser = byte_count::parse)]
     pub(crate) memory_max: Option<u64>,
+    /// Unload a model that nobody has used for so long; 0 keeps it.
+    #[arg(long, value_name = "SECONDS", default_value = "0")]
+    pub(crate) idle_unload_s: u64,
     /// Load each model when it is first asked for, and none at the start.
     #[arg(long)]
     pub(crate) load_on_demand: bool,

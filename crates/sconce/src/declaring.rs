@@ -35,6 +35,8 @@ pub(crate) fn declared(
         aliases: declaration.aliases,
         limits,
         at_start: !arguments.sharing.load_on_demand,
+        idle_unload: Some(Duration::from_secs(arguments.sharing.idle_unload_s))
+            .filter(|it| !it.is_zero()),
         loader: Arc::new(FileLoader {
             reference: declaration.reference,
             fetching: fetching.clone(),

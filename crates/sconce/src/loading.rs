@@ -11,7 +11,7 @@ use sconce_domain::{BlockCount, TokenCount};
 use sconce_engine::EngineLimits;
 use sconce_model::{
     ArchSpec, Decoder, DecoderExecutor, DecoderSettings, GgufFile, Isa, MemoryUse,
-    chat_template_of, spec_for, vocabulary_of,
+    chat_template_of, give_back_free_pages, spec_for, vocabulary_of,
 };
 use sconce_pipeline::{
     DeviceTurns, EngineThread, LoadFailure, LoadedModel, ModelContext, ModelLoader, ModelNeeds,
@@ -57,7 +57,14 @@ impl ModelLoader for FileLoader {
     }
 
     fn load(&self, context: &ModelContext) -> Result<LoadedModel, LoadFailure> {
-        self.bring_in(context).map_err(|error| failure(&error))
+        let loaded = self.bring_in(context).map_err(|error| failure(&error));
+        // The header and all that was needed on the way are gone by now.
+        give_back_free_pages();
+        loaded
+    }
+
+    fn unloaded(&self) {
+        give_back_free_pages();
     }
 }
 

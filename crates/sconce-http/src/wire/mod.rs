@@ -18,7 +18,7 @@ pub(crate) use chat_answer::ChatDialect;
 pub(crate) use chat_request::parse_chat;
 pub(crate) use completion_answer::CompletionDialect;
 pub(crate) use completion_request::parse_completion;
-pub(crate) use model_list::{ModelList, ModelObject};
+pub(crate) use model_list::{ModelList, ModelObject, parse_model_name};
 pub(crate) use options::{Delivery, ParsedRequest};
 pub(crate) use tokens::{
     DetokenizeRequest, TextObject, TokenizeRequest, TokenizerObject, TokensObject,

@@ -1,7 +1,21 @@
-//! `GET /v1/models`.
+//! `GET /v1/models`, and the bodies that load and unload models.
 
 use sconce_pipeline::{ModelEntry, ModelStatus};
 use serde::Serialize;
+
+use super::fields::Fields;
+use super::strict_json;
+use crate::error::HttpError;
+
+/// The name in a body that loads or unloads a model.
+pub(crate) fn parse_model_name(body: &[u8]) -> Result<String, HttpError> {
+    let mut fields = Fields::of("", strict_json::parse(body)?)?;
+    let name = fields
+        .text("model")?
+        .ok_or_else(|| HttpError::field("model", "`model` is missing; it must be a string"))?;
+    fields.finish()?;
+    Ok(name)
+}
 
 /// A model as clients list it.
 #[derive(Debug, Serialize)]

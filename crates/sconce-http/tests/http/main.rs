@@ -9,6 +9,7 @@ mod answers;
 mod bad_requests;
 mod forms;
 mod lifecycle;
+mod models;
 mod server;
 #[expect(
     dead_code,

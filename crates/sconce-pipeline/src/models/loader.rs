@@ -26,6 +26,9 @@ pub trait ModelLoader: fmt::Debug + Send + Sync {
     /// # Errors
     /// If it cannot be loaded. Nothing of it is left in memory then.
     fn load(&self, context: &ModelContext) -> Result<LoadedModel, LoadFailure>;
+
+    /// The model has been dropped: what the process still holds of its memory can go to the system.
+    fn unloaded(&self) {}
 }
 
 /// What a model is told of the process it is loaded into.
@@ -89,6 +92,8 @@ pub struct DeclaredModel {
     pub limits: AdmissionLimits,
     /// Whether it will be loaded without being asked for, and the server is not ready before.
     pub at_start: bool,
+    /// How long nobody uses it before it is unloaded, or `None` for ever.
+    pub idle_unload: Option<Duration>,
     /// Brings it in.
     pub loader: Arc<dyn ModelLoader>,
 }

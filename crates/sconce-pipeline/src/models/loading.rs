@@ -1,9 +1,10 @@
 //! Brings models in and out: one load at a time, each after room was made for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::room::{Room, room_for};
 use super::slot::{Access, LoadEnd, OnlyIdle, Resident, Slot};
@@ -56,6 +57,25 @@ impl Registry {
         self.until(slot, is_settled).await;
         self.drain(slot, OnlyIdle::No);
         self.until(slot, is_settled).await
+    }
+
+    /// Unloads models that nobody has used for as long as they are kept then. Never ends.
+    pub(crate) async fn unload_the_idle(self: &Arc<Self>) {
+        let mut changes = self.changes.watch();
+        loop {
+            changes.mark_unchanged();
+            let mut next = None;
+            for slot in self.slots().iter() {
+                match slot.idle_left() {
+                    Some(Duration::ZERO) => self.drain(slot, OnlyIdle::Yes),
+                    left => next = [next, left].into_iter().flatten().min(),
+                }
+            }
+            match next {
+                Some(left) => drop(timeout(left, changes.changed()).await),
+                None => drop(changes.changed().await),
+            }
+        }
     }
 
     /// Takes every model out, whatever it does.
@@ -200,8 +220,15 @@ fn is_settled(status: &ModelStatus) -> bool {
 }
 
 async fn give_back(slot: &Slot, resident: Resident) {
-    // Dropping it waits for the engine's last step and frees all its memory.
-    if spawn_blocking(move || drop(resident)).await.is_err() {
+    let loader = slot.loader.clone();
+    let unload = move || {
+        // Dropping it waits for the engine's last step and frees all its memory.
+        drop(resident);
+        if let Some(loader) = loader {
+            loader.unloaded();
+        }
+    };
+    if spawn_blocking(unload).await.is_err() {
         tracing::error!(model = &*slot.name, "unloading a model panicked");
     }
     slot.unloaded();

@@ -49,6 +49,7 @@ pub(crate) struct Slot {
     /// Absent where somebody else has loaded the model and keeps it.
     pub(super) loader: Option<Arc<dyn ModelLoader>>,
     aliases: Vec<String>,
+    idle_unload: Option<Duration>,
     changes: Arc<Changes>,
     tenancy: Mutex<Tenancy>,
 }
@@ -134,6 +135,7 @@ impl Slot {
             metrics,
             loader: Some(model.loader),
             aliases: model.aliases,
+            idle_unload: model.idle_unload,
             changes,
             tenancy: Tenancy::new(state, starts),
         }
@@ -158,6 +160,7 @@ impl Slot {
             metrics,
             loader: None,
             aliases,
+            idle_unload: None,
             changes,
             tenancy: Tenancy::new(State::Ready(resident), false),
         }
@@ -173,7 +176,9 @@ impl Slot {
 
     fn lock(&self) -> MutexGuard<'_, Tenancy> {
         let mut tenancy = self.tenancy.lock().unwrap_or_else(PoisonError::into_inner);
-        tenancy.notice_the_dead(&self.name, self.loader.is_some());
+        if tenancy.notice_the_dead(&self.name, self.loader.is_some()) {
+            self.metrics.memory_bytes.set(0.0);
+        }
         tenancy
     }
 
@@ -256,7 +261,12 @@ impl Slot {
 
     /// Counts `bytes` for the model that is about to be loaded.
     pub(super) fn reserve(&self, bytes: u64) {
-        self.lock().bytes = bytes;
+        self.count(&mut self.lock(), bytes);
+    }
+
+    fn count(&self, tenancy: &mut Tenancy, bytes: u64) {
+        tenancy.bytes = bytes;
+        self.metrics.memory_bytes.set(bytes as f64);
     }
 
     /// Ends the load that was taken on.
@@ -266,7 +276,8 @@ impl Slot {
         tenancy.last_used = Instant::now();
         tenancy.state = match end {
             LoadEnd::Loaded(loaded) => {
-                tenancy.bytes = loaded.bytes;
+                self.count(&mut tenancy, loaded.bytes);
+                self.metrics.loads.inc();
                 State::Ready(Resident {
                     served: Arc::new(loaded.served.clamped()),
                     _thread: Some(loaded.thread),
@@ -275,7 +286,8 @@ impl Slot {
             LoadEnd::NoRoom => State::Unloaded,
             LoadEnd::Failed(LoadFailure { fact }) => {
                 tracing::error!(model = &*self.name, fact, "a model could not be loaded");
-                tenancy.bytes = 0;
+                self.count(&mut tenancy, 0);
+                self.metrics.load_failures.inc();
                 State::Failed {
                     fact,
                     at: Instant::now(),
@@ -284,6 +296,14 @@ impl Slot {
         };
         drop(tenancy);
         self.changes.tell();
+    }
+
+    /// How much longer nobody may use the model before it is unloaded.
+    pub(super) fn idle_left(&self) -> Option<Duration> {
+        let tenancy = self.lock();
+        let is_idle = matches!(tenancy.state, State::Ready(_)) && tenancy.is_idle();
+        let idle_unload = self.idle_unload.filter(|_| is_idle)?;
+        Some(idle_unload.saturating_sub(tenancy.last_used.elapsed()))
     }
 
     /// Lets no new request in, so that the model can be unloaded. False if it is not there.
@@ -319,7 +339,7 @@ impl Slot {
     /// The model's memory has been given back.
     pub(super) fn unloaded(&self) {
         let mut tenancy = self.lock();
-        tenancy.bytes = 0;
+        self.count(&mut tenancy, 0);
         tenancy.state = State::Unloaded;
         drop(tenancy);
         self.changes.tell();
@@ -417,7 +437,7 @@ impl Tenancy {
 
     /// A model whose engine has stopped is not there any more. The engine's thread has ended, and
     /// with it went the memory.
-    fn notice_the_dead(&mut self, name: &str, can_be_loaded: bool) {
+    fn notice_the_dead(&mut self, name: &str, can_be_loaded: bool) -> bool {
         let is_dead = match &self.state {
             State::Ready(resident) | State::Draining(resident) => {
                 !resident.served.engine.is_running()
@@ -432,6 +452,7 @@ impl Tenancy {
                 at: Instant::now(),
             };
         }
+        is_dead && can_be_loaded
     }
 }
 

@@ -8,7 +8,7 @@ use sconce_domain::FinishReason;
 use sconce_pipeline::{AnswerRequest, Displaces, ModelStatus, Pipeline, Readiness, Refusal};
 
 use crate::answers::{gather, one};
-use crate::stage::loader::repertoire;
+use crate::stage::loader::{repertoire, repertoire_of};
 use crate::stage::{FORGETS, completion, eventually};
 
 fn asking(model: &str, prompt: &str) -> AnswerRequest {
@@ -226,4 +226,37 @@ async fn requests_do_not_wait_for_a_model_that_is_still_being_fetched() {
     orders[0].is_away.store(false, Ordering::SeqCst);
     eventually("it is there", || standing(&pipeline) == "a ready, b ready").await;
     assert_eq!(one(&pipeline, asking("a", "x")).await.0, "x");
+}
+
+#[tokio::test]
+async fn a_model_that_nobody_uses_is_unloaded_after_its_time_and_not_before() {
+    let (pipeline, orders) = repertoire_of(&[("a", 40), ("b", 40)], Some(100));
+    let tended = std::sync::Arc::clone(&pipeline);
+    let tending = tokio::spawn(async move { tended.unload_the_idle().await });
+    orders[0].step_ms.store(4, Ordering::SeqCst);
+    one(&pipeline, asking("b", "x")).await;
+    let begun = Instant::now();
+    assert_eq!(
+        one(&pipeline, asking("a", &"x".repeat(50))).await.0.len(),
+        50
+    );
+    assert!(
+        begun.elapsed() > Duration::from_millis(150),
+        "it outlasts the time"
+    );
+    assert_eq!(standing(&pipeline), "a ready, b unloaded");
+    let gauge = |bytes: u64| {
+        let text = pipeline.metrics().text();
+        let name = "sconce_model_memory_bytes{engine=\"0\",model_name=\"a\"}";
+        text.contains(&format!("{name} {bytes}\n"))
+    };
+    assert!(gauge(40));
+    let ended = Instant::now();
+    eventually("it is unloaded", || {
+        standing(&pipeline) == "a unloaded, b unloaded"
+    })
+    .await;
+    assert!(ended.elapsed() > Duration::from_millis(90));
+    assert!(gauge(0));
+    tending.abort();
 }

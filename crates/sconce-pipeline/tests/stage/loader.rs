@@ -103,6 +103,14 @@ impl Executor for Alone {
 
 /// A pipeline of models that are loaded on demand and together may take 100 bytes.
 pub(crate) fn repertoire(models: &[(&'static str, u64)]) -> (Arc<Pipeline>, Vec<Arc<Orders>>) {
+    repertoire_of(models, None)
+}
+
+/// The same, of models that are unloaded when nobody has used them for a while.
+pub(crate) fn repertoire_of(
+    models: &[(&'static str, u64)],
+    idle_unload_ms: Option<u64>,
+) -> (Arc<Pipeline>, Vec<Arc<Orders>>) {
     let limits = AdmissionLimits {
         running_max: 8,
         queue_max: 24,
@@ -130,6 +138,7 @@ pub(crate) fn repertoire(models: &[(&'static str, u64)]) -> (Arc<Pipeline>, Vec<
             aliases: vec![format!("{name}-alias")],
             limits,
             at_start: false,
+            idle_unload: idle_unload_ms.map(Duration::from_millis),
             loader: Arc::new(loader),
         };
         pipeline.declare(declared).unwrap();

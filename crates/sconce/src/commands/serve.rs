@@ -44,7 +44,10 @@ pub(crate) async fn run(arguments: ServeArguments, fetching: &FetchArguments) ->
         started = start(&pipeline, address) => started?,
         ended = &mut server => return Ok(ended?),
     }
-    server.await?;
+    tokio::select! {
+        () = pipeline.unload_the_idle() => {}
+        ended = server => ended?,
+    }
     pipeline.close().await;
     Ok(())
 }
