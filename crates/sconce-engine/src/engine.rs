@@ -249,6 +249,7 @@ impl<E: Executor> Engine<E> {
             prompt,
             sampling,
             prompt_logprobs,
+            tells_unsaid,
             generated_max,
             stop_tokens,
             constraint,
@@ -267,6 +268,7 @@ impl<E: Executor> Engine<E> {
             Rules {
                 sampling,
                 prompt_logprobs,
+                tells_unsaid,
                 generated_max,
                 stop_tokens,
             },
@@ -381,7 +383,8 @@ impl<E: Executor> Engine<E> {
         let verdict = self.verdict(sequence, token, &mut stepped.lost);
         if !matches!(verdict, Verdict::EndsBefore(_)) {
             stepped.events.push(Event::Token { sequence, draw });
-        } else if verdict == Verdict::EndsBefore(FinishReason::Stop) && self.is_scored(sequence) {
+        } else if verdict == Verdict::EndsBefore(FinishReason::Stop) && self.tells_unsaid(sequence)
+        {
             stepped.events.push(Event::Unsaid { sequence, draw });
         }
         match verdict {
@@ -392,9 +395,9 @@ impl<E: Executor> Engine<E> {
         }
     }
 
-    fn is_scored(&self, id: SequenceId) -> bool {
+    fn tells_unsaid(&self, id: SequenceId) -> bool {
         let (_, rules) = started(&self.scheduler, &self.rules, id);
-        rules.prompt_logprobs.is_some()
+        rules.tells_unsaid
     }
 
     fn verdict(

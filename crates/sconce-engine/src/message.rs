@@ -48,6 +48,8 @@ pub struct NewSequence {
     /// How many alternatives to report beside the probability of each token of the prompt, or
     /// `None` if the prompt is not scored.
     pub prompt_logprobs: Option<u8>,
+    /// Whether a token that ends the answer and is no part of it is told too.
+    pub tells_unsaid: bool,
     /// Ends the answer with `FinishReason::Length` after this many tokens. Zero only computes the
     /// prompt.
     pub generated_max: TokenCount,
@@ -82,8 +84,8 @@ pub enum Event {
         /// The token.
         draw: Draw,
     },
-    /// It drew a token that ends its answer and is no part of it. Comes only if the prompt is
-    /// scored: whoever wants every probability wants this one as well.
+    /// It drew a token that ends its answer and is no part of it. Comes only if that is to be told:
+    /// whoever wants every probability wants this one as well.
     Unsaid {
         /// The sequence.
         sequence: SequenceId,

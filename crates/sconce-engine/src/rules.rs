@@ -13,6 +13,7 @@ use crate::{Constraint, DrawRequest, Hold, ScoreRequest, StepChunk};
 pub(crate) struct Rules {
     pub(crate) sampling: Sampling,
     pub(crate) prompt_logprobs: Option<u8>,
+    pub(crate) tells_unsaid: bool,
     pub(crate) generated_max: TokenCount,
     pub(crate) stop_tokens: Arc<[TokenId]>,
 }

@@ -1,6 +1,8 @@
 //! A prompt that is told again before its answer.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use sconce_domain::{TokenId, TokenLogprobs};
 use sconce_text::Tokenizer;
@@ -42,21 +44,76 @@ impl EchoedPrompt {
     }
 }
 
+/// The probabilities of a prompt's tokens, computed for one of its answers and told in each.
+#[derive(Debug, Default)]
+struct PromptScores {
+    /// From the second token on.
+    scores: Mutex<Vec<TokenLogprobs>>,
+    /// Whether no more will come.
+    is_over: AtomicBool,
+}
+
+/// Where an answer has the probabilities of its prompt from.
+#[derive(Debug)]
+enum Source {
+    /// They are not wanted.
+    None,
+    /// The answer's own sequence computes them, for others as well.
+    Own(Scorer),
+    /// The first answer to the same prompt has them computed.
+    First(Arc<PromptScores>),
+}
+
+/// Lets those who wait for probabilities know when no more will come.
+#[derive(Debug)]
+struct Scorer(Arc<PromptScores>);
+
+impl Drop for Scorer {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Ordering::Release);
+    }
+}
+
 /// What is still to be told of a prompt.
 #[derive(Debug)]
 pub(crate) struct Echo {
     prompt: Arc<EchoedPrompt>,
-    is_scored: bool,
+    source: Source,
     reported: usize,
 }
 
 impl Echo {
+    /// Of a prompt whose tokens are told with their probabilities if it `is_scored`.
     pub(crate) fn new(prompt: Arc<EchoedPrompt>, is_scored: bool) -> Self {
         Self {
             prompt,
-            is_scored,
+            source: if is_scored {
+                Source::Own(Scorer(Arc::default()))
+            } else {
+                Source::None
+            },
             reported: 0,
         }
+    }
+
+    /// For another answer to the same prompt, which has not been told yet.
+    pub(crate) fn of_another_answer(&self) -> Self {
+        let source = match &self.source {
+            Source::None => Source::None,
+            Source::Own(Scorer(scores)) | Source::First(scores) => {
+                Source::First(Arc::clone(scores))
+            }
+        };
+        Self {
+            prompt: Arc::clone(&self.prompt),
+            source,
+            reported: 0,
+        }
+    }
+
+    /// How many alternatives the answer's own sequence is to have scored, of `wanted`.
+    pub(crate) fn own(&self, wanted: Option<u8>) -> Option<u8> {
+        wanted.filter(|_| matches!(self.source, Source::Own(_)))
     }
 
     /// Characters before the answer.
@@ -66,7 +123,7 @@ impl Echo {
 
     /// The whole text, and its first token, whose probability nothing tells, if tokens are wanted.
     pub(crate) fn begin(&mut self, tokenizer: &Tokenizer) -> (String, Vec<TokenReport>) {
-        let first = self.next().filter(|_| self.is_scored);
+        let first = self.next().filter(|_| !matches!(self.source, Source::None));
         let report = first.map(|(token, offset_chars)| TokenReport {
             chosen: TokenChance {
                 logprob: None,
@@ -84,6 +141,9 @@ impl Echo {
         tokenizer: &Tokenizer,
         scores: &[TokenLogprobs],
     ) -> Vec<TokenReport> {
+        if let Source::Own(Scorer(shared)) = &self.source {
+            shared.lock().extend_from_slice(scores);
+        }
         let report = |scored: &TokenLogprobs| {
             let (_, offset_chars) = self.next()?;
             Some(TokenReport {
@@ -94,10 +154,32 @@ impl Echo {
         scores.iter().filter_map(report).collect()
     }
 
+    /// The next tokens whose probabilities another answer has had computed. Pending while more will
+    /// come and none is there: whoever asks is woken by that answer, as one task asks for both.
+    pub(crate) fn poll_shared(&mut self, tokenizer: &Tokenizer) -> Poll<Vec<TokenReport>> {
+        let Source::First(shared) = &self.source else {
+            return Poll::Ready(Vec::new());
+        };
+        let is_over = shared.is_over.load(Ordering::Acquire);
+        let told = self.reported.saturating_sub(1);
+        let scores = shared.lock().get(told..).unwrap_or_default().to_vec();
+        let is_whole = self.reported >= self.prompt.tokens.len();
+        if scores.is_empty() && !is_over && !is_whole {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.score(tokenizer, &scores))
+    }
+
     fn next(&mut self) -> Option<(TokenId, u32)> {
         let next = self.prompt.tokens.get(self.reported).copied();
         self.reported += 1;
         next
+    }
+}
+
+impl PromptScores {
+    fn lock(&self) -> MutexGuard<'_, Vec<TokenLogprobs>> {
+        self.scores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

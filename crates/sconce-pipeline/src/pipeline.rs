@@ -316,17 +316,19 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
     } = routed;
     let seed = options.seed.unwrap_or_else(|| Numbers::new().next());
     let stop_tokens = model.stop_tokens(&options);
+    let each = options.sequences_each() as usize;
     let mut texts = Vec::new();
+    let mut echoes = echoes(&prompts, &options).into_iter();
     for (index, prompt) in (0..).zip(repeat_each(prompts, options.sequences_each())) {
-        let RoutedPrompt { tokens, echo } = prompt;
+        let tokens = prompt.tokens;
         let generated_max = answer_room(model.context, &tokens, options.generated_max);
-        let prompt_logprobs = options.logprobs.filter(|_| options.echoes);
-        let echo = echo.map(|it| Echo::new(it, prompt_logprobs.is_some()));
+        let echo = echoes.next().flatten();
         let tokens: TokenStream = model.engine.submit(Submission {
             caller: record.caller().clone(),
             prompt: tokens,
             sampling: sampling(&options, &stop_tokens, seed_of_answer(seed, index)),
-            prompt_logprobs,
+            prompt_logprobs: echo.as_ref().and_then(|it| it.own(options.logprobs)),
+            tells_unsaid: options.echoes && options.logprobs.is_some(),
             priority: options.priority,
             generated_max,
             stop_tokens: Arc::clone(&stop_tokens),
@@ -337,7 +339,6 @@ fn submit(routed: Routed, record: OpenRecord) -> AnswerStream {
         let text = TextStream::new(tokens, tokenizer, &stop, options.generated_min, echo);
         texts.push(SpokenStream::new(text, speech.as_ref()));
     }
-    let each = options.sequences_each() as usize;
     let selection = options.selects().then(|| {
         let tells_tokens = options.logprobs.is_some();
         Selection::new(texts.len(), each, options.answers as usize, tells_tokens)
@@ -363,6 +364,21 @@ fn sampling(options: &AnswerOptions, stop_tokens: &Arc<[TokenId]>, seed: u64) ->
         // Candidates are judged by their tokens' probabilities, whoever else wants them.
         logprobs: options.logprobs.or(options.selects().then_some(0)),
     }
+}
+
+/// How each answer tells its prompt, if it does. A prompt is scored for the first of its answers alone.
+fn echoes(prompts: &[RoutedPrompt], options: &AnswerOptions) -> Vec<Option<Echo>> {
+    let mut echoes = Vec::new();
+    for prompt in prompts {
+        let prompt = prompt.echo.as_ref().map(Arc::clone);
+        let first = prompt.map(|it| Echo::new(it, options.logprobs.is_some()));
+        let others = (1..options.sequences_each())
+            .map(|_| first.as_ref().map(Echo::of_another_answer))
+            .collect::<Vec<_>>();
+        echoes.push(first);
+        echoes.extend(others);
+    }
+    echoes
 }
 
 fn repeat_each(prompts: Vec<RoutedPrompt>, answers: u32) -> impl Iterator<Item = RoutedPrompt> {

@@ -153,6 +153,16 @@ impl TextStream {
     /// The next event. `Ended` is the last.
     pub(crate) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<TextEvent> {
         while let Some(tokens) = &mut self.tokens {
+            if let Some(echo) = self
+                .echo
+                .as_mut()
+                .filter(|_| self.progress.cached.is_some())
+            {
+                let told = ready!(echo.poll_shared(&self.tokenizer));
+                if let Some(piece) = piece(String::new(), told) {
+                    return Poll::Ready(piece);
+                }
+            }
             let piece = match ready!(tokens.poll_event(context)) {
                 TokenEvent::Started { cached } => self.begin(cached),
                 TokenEvent::Scored { scores } => self.tell_scores(&scores),

@@ -171,6 +171,6 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "the token that ends a scored sequence is not told",
         ENGINE,
-        Expression("rules.prompt_logprobs.is_some()", "false"),
+        Expression("self.tells_unsaid(sequence)", "false"),
     ),
 ];

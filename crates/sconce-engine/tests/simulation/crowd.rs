@@ -35,6 +35,8 @@ pub(crate) struct Member {
     solo: Solo,
     /// What it hears beside its answer, if its prompt is scored.
     scores: Option<Scores>,
+    /// The token that ended it and is no part of its answer.
+    unsaid: Option<TokenId>,
     has_started: bool,
 }
 
@@ -42,7 +44,7 @@ pub(crate) struct Member {
 #[derive(Debug, Clone)]
 struct Solo {
     tokens: Vec<TokenId>,
-    /// The token that ends it without being part of it.
+    /// The token that ends it without being part of it, if that is told.
     unsaid: Option<TokenId>,
     reason: FinishReason,
 }
@@ -53,6 +55,7 @@ struct Rules {
     sampling: Sampling,
     stop_tokens: Arc<[TokenId]>,
     generated_max: u32,
+    tells_unsaid: bool,
     script: Option<Script>,
 }
 
@@ -76,6 +79,7 @@ impl Member {
             sampling: new.sampling.clone(),
             stop_tokens: Arc::clone(&new.stop_tokens),
             generated_max: new.generated_max.0,
+            tells_unsaid: new.tells_unsaid,
             script,
         };
         let solo = rules.run_alone(&new.prompt, &[]);
@@ -89,6 +93,7 @@ impl Member {
             rewinds: VecDeque::new(),
             solo,
             scores: Scores::of(new),
+            unsaid: None,
             has_started: false,
         }
     }
@@ -133,8 +138,12 @@ impl Member {
         } else {
             assert_eq!(self.tokens, self.solo.tokens, "it ends too early");
             if let Some(scores) = &self.scores {
-                scores.check_end(self.solo.unsaid);
+                scores.check_that_all_are_heard();
             }
+            assert_eq!(
+                self.unsaid, self.solo.unsaid,
+                "its last token is told wrong"
+            );
             assert_eq!(
                 reason, self.solo.reason,
                 "it ends for another reason than alone"
@@ -215,7 +224,10 @@ impl Crowd {
                 assert!(!step_failed, "a step that fails has scored nothing");
                 self.scores(*sequence).hear(scores);
             }
-            Event::Unsaid { sequence, draw } => self.scores(*sequence).hear_unsaid(draw.token),
+            Event::Unsaid { sequence, draw } => {
+                let earlier = self.member(*sequence).unsaid.replace(draw.token);
+                assert_eq!(earlier, None, "{sequence} ends twice");
+            }
             Event::Rewound { sequence, position } => {
                 let expected = self.member(*sequence).rewinds.pop_front();
                 assert_eq!(expected, Some(*position), "{sequence} goes back elsewhere");
@@ -327,7 +339,7 @@ impl Rules {
             };
             let token = fake::draw(&request, mask.as_ref(), VOCABULARY).token;
             if self.stop_tokens.contains(&token) {
-                unsaid = Some(token);
+                unsaid = Some(token).filter(|_| self.tells_unsaid);
                 break FinishReason::Stop;
             }
             let Ok(progress) = progress(&mut script, token) else {
@@ -364,6 +376,7 @@ pub(crate) fn sequence(id: u64, prompt: Vec<TokenId>, generated_max: u32) -> New
         prompt,
         sampling: Sampling::greedy(),
         prompt_logprobs: None,
+        tells_unsaid: false,
         generated_max: TokenCount(generated_max),
         stop_tokens: Arc::from([]),
         constraint: None,

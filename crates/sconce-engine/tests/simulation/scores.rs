@@ -1,6 +1,6 @@
 //! What a sequence whose prompt is scored must hear beside its answer.
 
-use sconce_domain::{Priority, TokenId, TokenLogprobs};
+use sconce_domain::{Priority, TokenLogprobs};
 use sconce_engine::{NewSequence, fake};
 
 use crate::bench::{Bench, prompt};
@@ -24,8 +24,6 @@ pub(crate) struct Scores {
     /// What a device says that computes the prompt alone and whole.
     expected: Vec<TokenLogprobs>,
     heard: usize,
-    /// The token that ended it and is no part of its answer.
-    unsaid: Option<TokenId>,
 }
 
 impl Scores {
@@ -35,7 +33,6 @@ impl Scores {
         Some(Self {
             expected: fake::scores(&new.prompt, alternatives),
             heard: 0,
-            unsaid: None,
         })
     }
 
@@ -52,21 +49,12 @@ impl Scores {
         self.heard += scores.len();
     }
 
-    pub(crate) fn hear_unsaid(&mut self, token: TokenId) {
-        assert_eq!(self.unsaid.replace(token), None, "it ends twice");
-    }
-
     pub(crate) fn check_that_all_are_heard(&self) {
         assert_eq!(
             self.heard,
             self.expected.len(),
             "it goes on before its prompt is scored"
         );
-    }
-
-    pub(crate) fn check_end(&self, unsaid: Option<TokenId>) {
-        self.check_that_all_are_heard();
-        assert_eq!(self.unsaid, unsaid, "its last token is not told");
     }
 }
 

@@ -142,6 +142,7 @@ impl World {
         new.stop_tokens = Arc::from(STOP_TOKENS);
         new.sampling = self.random_sampling();
         new.prompt_logprobs = *self.dice.pick(&[None, None, None, None, Some(0), Some(2)]);
+        new.tells_unsaid = self.dice.chance(20);
         new
     }
 

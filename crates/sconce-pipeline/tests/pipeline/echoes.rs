@@ -1,6 +1,8 @@
 //! Answers that begin with their prompt.
 
-use sconce_domain::{FinishReason, TokenCount, TokenId, Usage};
+use std::time::Duration;
+
+use sconce_domain::{Failure, FinishReason, TokenCount, TokenId, Usage};
 use sconce_pipeline::{AnswerRequest, Ask, Prompt, TokenReport};
 
 use crate::answers::{Answer, gather};
@@ -131,4 +133,52 @@ async fn each_of_several_answers_begins_with_its_prompt() {
     assert_eq!(texts, ["aba", "aba", "cdec", "cdec"]);
     let tokens: Vec<usize> = answers.iter().map(|it| it.tokens.len()).collect();
     assert_eq!(tokens, [3, 3, 4, 4]);
+}
+
+#[tokio::test]
+async fn a_prompt_is_scored_once_for_all_of_its_answers() {
+    let stage = Stage::echo(1);
+    let prompt = "a long prompt, long enough for several blocks of the cache";
+    let alone = ask(&stage, echoing(prompt, 3, Some(1))).await.0;
+    for (answers, generated_max) in [(3, 3), (2, 0)] {
+        let before = stage.engine.handle().status();
+        let mut request = echoing(prompt, generated_max, Some(1));
+        request.options.answers = answers;
+        let (told, used) = ask(&stage, request).await;
+        assert_eq!(told.len(), answers as usize);
+        let tokens = prompt.len() + generated_max as usize;
+        for answer in told {
+            assert_eq!(answer.tokens, alone[0].tokens[..tokens]);
+            assert_eq!(answer.text, alone[0].text[..tokens]);
+        }
+        assert_eq!(used.prompt, TokenCount(prompt.len() as u32));
+        let after = stage.engine.handle().status();
+        let found = after.prefix_hit_tokens_total - before.prefix_hit_tokens_total;
+        assert_eq!(
+            found,
+            48 * u64::from(answers - 1),
+            "the others compute no more than its end"
+        );
+    }
+    let mut best = echoing("ab", 9, Some(0));
+    best.options.candidates = Some(3);
+    let (told, _) = ask(&stage, best).await;
+    let last = told[0].tokens.last().unwrap();
+    assert_eq!(
+        (told[0].tokens.len(), last.chosen.text.as_str()),
+        (5, "<|end|>")
+    );
+}
+
+#[tokio::test]
+async fn an_answer_whose_prompt_cannot_be_scored_does_not_hold_up_the_others() {
+    let stage = Stage::echo(1);
+    // The first step scores 256 tokens; the second fails, as the answer would begin as the prompt does.
+    let mut request = echoing(&format!("\u{1}{}", "a".repeat(300)), 6, Some(0));
+    request.options.answers = 2;
+    let all = tokio::time::timeout(Duration::from_secs(5), ask(&stage, request));
+    let (told, _) = all.await.unwrap();
+    let failed = Some(FinishReason::Failed(Failure::Device));
+    assert!(told.iter().all(|it| it.reason == failed), "{told:?}");
+    assert_eq!(told[0].tokens.len(), 257, "what was scored is told");
 }
