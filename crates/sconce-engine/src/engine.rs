@@ -82,8 +82,10 @@ pub struct EngineStatus {
     pub blocks_total: u32,
     /// KV blocks that running sequences hold.
     pub blocks_referenced: u32,
-    /// KV blocks whose content can be found again, whether a sequence holds them or not.
+    /// KV blocks that no sequence holds and whose content can be found again.
     pub blocks_cached: u32,
+    /// Times that such a block's content was lost, as its place was needed.
+    pub evictions_total: u64,
     /// Sequences admitted since the start.
     pub admitted_total: u64,
     /// Times a sequence gave its blocks back to be computed anew.
@@ -209,7 +211,8 @@ impl<E: Executor> Engine<E> {
             waiting: self.scheduler.waiting() as u32,
             blocks_total: pool.total().0,
             blocks_referenced: pool.referenced().0,
-            blocks_cached: pool.cached().0,
+            blocks_cached: pool.idle().0,
+            evictions_total: pool.evictions(),
             admitted_total: counters.admitted,
             preemptions_total: counters.preemptions,
             displacements_total: counters.displacements,

@@ -23,6 +23,7 @@ pub struct BlockPool {
     idle: BTreeMap<u64, BlockId>,
     /// Counts releases of blocks: the only clock there is.
     releases: u64,
+    evictions: u64,
     tables: BTreeMap<SequenceId, Table>,
 }
 
@@ -56,6 +57,7 @@ impl BlockPool {
             cached: BTreeMap::new(),
             idle: BTreeMap::new(),
             releases: 0,
+            evictions: 0,
             tables: BTreeMap::new(),
         }
     }
@@ -219,6 +221,19 @@ impl BlockPool {
         BlockCount(self.cached.len() as u32)
     }
 
+    /// Blocks whose content can be found again and that nobody holds: those that are free, and not
+    /// blank.
+    #[must_use]
+    pub fn idle(&self) -> BlockCount {
+        BlockCount(self.idle.len() as u32)
+    }
+
+    /// Times that the cache has lost a block's content since the start, as its place was needed.
+    #[must_use]
+    pub fn evictions(&self) -> u64 {
+        self.evictions
+    }
+
     /// Blocks that `grow` can give, cached ones included.
     #[must_use]
     pub fn free(&self) -> BlockCount {
@@ -368,6 +383,7 @@ impl BlockPool {
             .pop_first()
             .expect("the caller has seen that a block is free");
         self.forget(id);
+        self.evictions += 1;
         id
     }
 

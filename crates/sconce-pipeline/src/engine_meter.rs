@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use prometheus::{Gauge, Histogram, IntCounter};
 use sconce_engine::EngineStatus;
 
+use crate::kv_meter::KvMeter;
 use crate::metrics::Maker;
 
 const STEP_TOKENS: &[f64] = &[
@@ -17,9 +18,7 @@ pub(crate) struct EngineMeter {
     seen: Mutex<Seen>,
     running: Gauge,
     waiting: Gauge,
-    kv_usage: Gauge,
-    blocks_referenced: Gauge,
-    blocks_total: Gauge,
+    pub(crate) kv: KvMeter,
     preemptions: IntCounter,
     displacements: IntCounter,
     prefix_queries: IntCounter,
@@ -46,15 +45,7 @@ impl EngineMeter {
                 "vllm:num_requests_waiting",
                 "Sequences that wait for the batch.",
             ),
-            kv_usage: make.gauge(
-                "vllm:kv_cache_usage_perc",
-                "Referenced KV blocks over all, 0 to 1.",
-            ),
-            blocks_referenced: make.gauge(
-                "sconce_kv_blocks_referenced",
-                "KV blocks that a sequence refers to.",
-            ),
-            blocks_total: make.gauge("sconce_kv_blocks_total", "KV blocks of the engine."),
+            kv: KvMeter::new(make),
             preemptions: make.counter(
                 "vllm:num_preemptions_total",
                 "Sequences put back, to be computed anew.",
@@ -81,7 +72,9 @@ impl EngineMeter {
 
     /// Brings every metric to where `status` stands.
     pub(crate) fn follow(&self, status: &EngineStatus) {
-        self.follow_gauges(status);
+        self.running.set(f64::from(status.running));
+        self.waiting.set(f64::from(status.waiting));
+        self.kv.follow(status);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         advance(
             &self.preemptions,
@@ -109,28 +102,17 @@ impl EngineMeter {
         }
     }
 
-    fn follow_gauges(&self, status: &EngineStatus) {
-        let (referenced, total) = (status.blocks_referenced, status.blocks_total);
-        self.running.set(f64::from(status.running));
-        self.waiting.set(f64::from(status.waiting));
-        self.kv_usage
-            .set(f64::from(referenced) / f64::from(total.max(1)));
-        self.blocks_referenced.set(f64::from(referenced));
-        self.blocks_total.set(f64::from(total));
-    }
-
     /// The engine is gone, and so is what it ran and held. The next one counts from zero.
     pub(crate) fn engine_stopped(&self) {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen::default();
         self.running.set(0.0);
         self.waiting.set(0.0);
-        self.kv_usage.set(0.0);
-        self.blocks_referenced.set(0.0);
-        self.blocks_total.set(0.0);
+        self.kv.engine_stopped();
     }
 }
 
-fn advance(counter: &IntCounter, seen: &mut u64, total: u64) {
+/// Brings a counter from the total it stands at to another.
+pub(crate) fn advance(counter: &IntCounter, seen: &mut u64, total: u64) {
     counter.inc_by(total.saturating_sub(*seen));
     *seen = total;
 }

@@ -13,6 +13,7 @@ mod engine_handle;
 mod engine_meter;
 mod engine_thread;
 mod grammars;
+mod kv_meter;
 mod metrics;
 mod models;
 mod panic_guard;

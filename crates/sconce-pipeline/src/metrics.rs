@@ -264,6 +264,11 @@ impl ModelMetrics {
         }
     }
 
+    /// Tells how many bytes a KV block of the model takes.
+    pub fn kv_block_bytes(&self, bytes: usize) {
+        self.engine.kv.block_bytes(bytes);
+    }
+
     pub(crate) fn ended(&self, request: EndedRequest) {
         self.ended
             .with_label_values(&[request.ending.as_str()])

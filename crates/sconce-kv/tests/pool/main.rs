@@ -98,17 +98,24 @@ impl Pair {
             Operation::Release { sequence } => self.release(sequence),
         }
         self.pool.check_invariants();
-        let counts = [self.pool.cached(), self.pool.referenced(), self.pool.free()];
+        let counts = [
+            self.pool.cached(),
+            self.pool.idle(),
+            self.pool.referenced(),
+            self.pool.free(),
+        ];
         let naive = [
             self.naive.cached(),
+            self.naive.idle(),
             self.naive.referenced(),
             self.naive.free(),
         ];
         assert_eq!(
             counts.map(|it| it.0 as usize),
             naive,
-            "cached, referenced, free"
+            "cached, idle, referenced, free"
         );
+        assert_eq!(self.pool.evictions(), self.naive.evictions, "evictions");
     }
 
     fn adopt(&mut self, sequence: u64, tenant: &'static str, tokens: Vec<TokenId>) {

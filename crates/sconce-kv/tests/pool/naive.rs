@@ -13,6 +13,7 @@ pub(crate) struct NaivePool {
     pub(crate) block_tokens: usize,
     pub(crate) total: usize,
     clock: u64,
+    pub(crate) evictions: u64,
     tables: BTreeMap<u64, Table>,
     /// Cached contents, and when the last holder gave each back.
     cached: BTreeMap<Content, u64>,
@@ -33,6 +34,7 @@ impl NaivePool {
             block_tokens,
             total,
             clock: 0,
+            evictions: 0,
             tables,
             cached,
         }
@@ -129,6 +131,11 @@ impl NaivePool {
         self.cached.len()
     }
 
+    /// Contents that no sequence holds.
+    pub(crate) fn idle(&self) -> usize {
+        self.cached.len() - self.held().len()
+    }
+
     pub(crate) fn referenced(&self) -> usize {
         self.private() + self.held().len()
     }
@@ -170,6 +177,7 @@ impl NaivePool {
         let oldest = idle
             .min_by_key(|(_, released)| **released)
             .map(|(content, _)| content.clone());
+        self.evictions += 1;
         self.cached
             .remove(&oldest.expect("grow has seen that a block is free"));
     }
