@@ -97,6 +97,12 @@ pub(crate) fn exp(x: f32) -> f32 {
     }
 }
 
+/// The nearest integer, ties to even, of a number between -2^22 and 2^22.
+#[inline(always)]
+pub(crate) fn round_to_integer(x: f32) -> i32 {
+    (x + ROUNDING).to_bits().wrapping_sub(ROUNDING.to_bits()) as i32
+}
+
 /// The hyperbolic tangent. Absolute error below 3e-7.
 #[inline(always)]
 pub(crate) fn tanh(x: f32) -> f32 {
@@ -175,6 +181,14 @@ mod tests {
         assert_eq!(exp(f32::NAN), 0.0);
         assert!(exp(f32::INFINITY).is_finite());
         assert_eq!(exp(0.0), 1.0);
+    }
+
+    #[test]
+    fn integers_are_the_nearest_ones_and_ties_go_to_even() {
+        for eighths in -8_000..=8_000 {
+            let x = eighths as f32 / 8.0;
+            assert_eq!(round_to_integer(x) as f32, x.round_ties_even(), "{x}");
+        }
     }
 
     #[test]

@@ -1,20 +1,24 @@
 //! The same bits however a prompt is cut and whatever shares the batch, in one pass over all.
 
 use sconce_domain::TokenId;
-use sconce_model::{Batch, BatchChunk, Decoder, LogitRows};
+use sconce_model::{Batch, BatchChunk, Decoder, KvType, LogitRows};
 
-use crate::session::{QWEN, SMOLLM2, Session, all_logits, blocks, token_ids};
+use crate::session::{QWEN, SMOLLM2, Session, all_logits, blocks, decoder_with, token_ids};
 
 #[test]
 fn a_prompt_whole_in_chunks_and_token_by_token_gives_the_same_bits() {
     for session in [&*SMOLLM2, &*QWEN] {
-        let prompt = long_prompt(session);
-        let mut decoder = session.decoder();
-        let whole = all_logits(&mut decoder, &prompt);
-        for step in [1, 7, 16, 40] {
-            let found = chunked_logits(&mut decoder, &prompt, step);
-            assert!(found == whole, "chunks of {step} differ from the whole");
-        }
+        check_chunks(session, &mut session.decoder());
+    }
+    check_chunks(&SMOLLM2, &mut decoder_with(&SMOLLM2, KvType::Q8_0));
+}
+
+fn check_chunks(session: &Session, decoder: &mut Decoder) {
+    let prompt = long_prompt(session);
+    let whole = all_logits(decoder, &prompt);
+    for step in [1, 7, 16, 40] {
+        let found = chunked_logits(decoder, &prompt, step);
+        assert!(found == whole, "chunks of {step} differ from the whole");
     }
 }
 

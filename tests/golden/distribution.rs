@@ -1,8 +1,9 @@
 //! Teacher-forced on llama.cpp's tokens, our distribution is llama.cpp's.
 
-use sconce_tests::{Completion, divergence_from, summary};
+use sconce_model::{Decoder, KvType};
+use sconce_tests::{Completion, Divergence, divergence_from, summary};
 
-use crate::session::{QWEN, SMOLLM2, Session, all_logits, token_ids};
+use crate::session::{QWEN, SMOLLM2, Session, all_logits, decoder_with, token_ids};
 
 /// llama.cpp's own kernels differ among themselves by 0.002.
 const MEAN_DIVERGENCE_MAX_NATS: f64 = 0.005;
@@ -20,43 +21,60 @@ fn the_distribution_of_qwen2_is_that_of_llama_cpp() {
 }
 
 fn check(session: &Session) {
-    let mut divergences = Vec::new();
-    let mut decisive = 0;
+    let (found, other) = compare(session, &mut session.decoder(), "");
+    assert!(found.mean_nats < MEAN_DIVERGENCE_MAX_NATS, "{found:?}");
+    assert_eq!(other, Vec::<String>::new(), "other tokens come first");
+}
+
+/// A decisive gap is that of half precision: where rounding to eight bits has moved both tokens, it may
+/// close, so a few may differ.
+#[test]
+fn with_keys_and_values_of_eight_bits_the_distributions_are_still_llama_cpp_s() {
+    for session in [&*SMOLLM2, &*QWEN] {
+        let mut decoder = decoder_with(session, KvType::Q8_0);
+        let (found, other) = compare(session, &mut decoder, ", eight bits");
+        assert!(found.mean_nats < MEAN_DIVERGENCE_MAX_NATS, "{found:?}");
+        assert!(other.len() * 200 <= found.positions, "{other:#?}");
+    }
+}
+
+/// How far the distributions are from llama.cpp's, and where another token comes first than does there
+/// by a decisive gap.
+fn compare(session: &Session, decoder: &mut Decoder, how: &str) -> (Divergence, Vec<String>) {
+    let (mut divergences, mut decisive, mut other) = (Vec::new(), 0, Vec::new());
     for completion in &session.golden.completions {
-        for (index, logits) in scored(session, completion).iter().enumerate() {
+        for (index, logits) in scored(decoder, completion).iter().enumerate() {
             let position = &completion.positions[index];
             divergences.push(divergence_from(position, logits));
             if position.gap_nats() > DECISIVE_GAP_NATS {
                 decisive += 1;
-                let found = largest(logits);
-                assert_eq!(
-                    found,
-                    position.taken(),
-                    "position {index} of {:?}",
-                    completion.prompt
-                );
+                if largest(logits) != position.taken() {
+                    let (gap, prompt) = (position.gap_nats(), &completion.prompt);
+                    other.push(format!("position {index} of {prompt:?}, {gap} nats"));
+                }
             }
         }
     }
     let found = summary(&divergences).expect("there are positions");
     println!(
-        "{}: {found:?}, {decisive} decisive",
-        session.golden.model.name
+        "{}{how}: {found:?}, {decisive} decisive, {} not so here",
+        session.golden.model.name,
+        other.len()
     );
     assert!(
         found.positions > 200 && decisive > 100,
         "too little was compared"
     );
-    assert!(found.mean_nats < MEAN_DIVERGENCE_MAX_NATS, "{found:?}");
+    (found, other)
 }
 
 /// The logits that each generated token was drawn from.
-fn scored(session: &Session, completion: &Completion) -> Vec<Vec<f32>> {
+fn scored(decoder: &mut Decoder, completion: &Completion) -> Vec<Vec<f32>> {
     let mut tokens = completion.prompt_tokens.clone();
     let first = tokens.len() - 1;
     tokens.extend(completion.tokens());
     tokens.pop();
-    let logits = all_logits(&mut session.decoder(), &token_ids(&tokens));
+    let logits = all_logits(decoder, &token_ids(&tokens));
     logits[first..].to_vec()
 }
 

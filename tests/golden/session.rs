@@ -5,14 +5,15 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use sconce_domain::TokenId;
 use sconce_kernels::Isa;
 use sconce_model::{
-    Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, LogitRows, chat_template_of, spec_for,
-    vocabulary_of,
+    ArchSpec, Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, KvType, LogitRows,
+    chat_template_of, spec_for, vocabulary_of,
 };
 use sconce_tests::{Golden, model_file};
 use sconce_text::{ChatTemplate, Tokenizer};
 
 /// One of the two models the golden facts are about.
 pub(crate) struct Session {
+    name: &'static str,
     pub(crate) golden: Golden,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) template: ChatTemplate,
@@ -30,20 +31,16 @@ pub(crate) static QWEN: LazyLock<Session> = LazyLock::new(|| {
 });
 
 impl Session {
-    fn load(name: &str, golden: Golden) -> Self {
+    fn load(name: &'static str, golden: Golden) -> Self {
         let file = GgufFile::open(model_file(name).unwrap()).unwrap();
         let spec = spec_for(&file).unwrap();
-        let settings = DecoderSettings {
-            threads: 2,
-            isa: Isa::detect(),
-            kv_blocks: 256,
-        };
-        let decoder = Decoder::load(&file, spec, settings, &mut |_| {}).unwrap();
+        let decoder = decoder(&file, spec, KvType::F16);
         let tokenizer = Tokenizer::new(vocabulary_of(&file).unwrap()).unwrap();
         let source = chat_template_of(&file).unwrap().unwrap();
         let template =
             ChatTemplate::new(source, &tokenizer.bos_text(), &tokenizer.eos_text()).unwrap();
         Self {
+            name,
             golden,
             tokenizer,
             template,
@@ -54,6 +51,23 @@ impl Session {
     pub(crate) fn decoder(&self) -> MutexGuard<'_, Decoder> {
         self.decoder.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Another decoder of the same weights, which stores keys and values in another way.
+pub(crate) fn decoder_with(session: &Session, kv_type: KvType) -> Decoder {
+    let file = GgufFile::open(model_file(session.name).unwrap()).unwrap();
+    let spec = spec_for(&file).unwrap();
+    decoder(&file, spec, kv_type)
+}
+
+fn decoder(file: &GgufFile, spec: ArchSpec, kv_type: KvType) -> Decoder {
+    let settings = DecoderSettings {
+        threads: 2,
+        isa: Isa::detect(),
+        kv_blocks: 256,
+        kv_type,
+    };
+    Decoder::load(file, spec, settings, &mut |_| {}).unwrap()
 }
 
 pub(crate) fn token_ids(ids: &[u32]) -> Vec<TokenId> {

@@ -8,7 +8,8 @@ use std::process::Command;
 
 use sconce_domain::TokenId;
 use sconce_model::{
-    Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, Isa, LogitRows, spec_for, vocabulary_of,
+    Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, Isa, KvType, LogitRows, spec_for,
+    vocabulary_of,
 };
 use sconce_tests::{model_file, python_with};
 use sconce_text::{Specials, Tokenizer};
@@ -152,6 +153,7 @@ fn score_here(file: &Path, count: usize) -> Vec<Verdict> {
         threads: 2,
         isa: Isa::detect(),
         kv_blocks: CONTEXT / Decoder::BLOCK_TOKENS,
+        kv_type: KvType::F16,
     };
     let spec = spec_for(&weights).unwrap();
     let mut decoder = Decoder::load(&weights, spec, settings, &mut |_| {}).unwrap();

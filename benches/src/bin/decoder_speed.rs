@@ -14,7 +14,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use sconce_domain::TokenId;
 use sconce_kernels::Isa;
-use sconce_model::{Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, LogitRows, spec_for};
+use sconce_model::{
+    Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, KvType, LogitRows, spec_for,
+};
 
 const REPETITIONS: usize = 5;
 const WORKLOADS: [&str; 7] = ["p128", "p512", "d1", "d4", "d8", "d16", "d32"];
@@ -32,6 +34,7 @@ fn main() -> Result<()> {
         threads,
         isa: Isa::detect(),
         kv_blocks: 1_024,
+        kv_type: KvType::F16,
     };
     let mut decoder = Decoder::load(&file, spec, settings, &mut |_| {})?;
     let load_ms = begun.elapsed().as_millis();

@@ -192,7 +192,7 @@ mod tests {
     use super::*;
     use crate::gguf::TensorType;
     use crate::tiny::TinyCheckpoint;
-    use crate::{DecoderSettings, GgufFile, Isa, spec_for};
+    use crate::{DecoderSettings, GgufFile, Isa, KvType, spec_for};
 
     const SOON: Duration = Duration::from_secs(5);
 
@@ -244,6 +244,7 @@ mod tests {
             threads: 1,
             isa: Isa::Portable,
             kv_blocks: 3,
+            kv_type: KvType::F16,
         };
         let spec = spec_for(&gguf).unwrap();
         Decoder::load(&gguf, spec, settings, &mut |_| ()).unwrap()

@@ -36,5 +36,6 @@ pub use load_error::{LoadError, LoadFault};
 pub use safetensors::{ElementType, SafetensorsFile, StoredTensor};
 pub use sconce_kernels::Isa;
 pub use sconce_kernels::heap::give_back_free_pages;
+pub use sconce_kernels::paged_attention::KvType;
 pub use sconce_kernels::quantized_matmul::BlockFormat;
 pub use vocabulary::{chat_template_of, vocabulary_of};

@@ -162,6 +162,9 @@ pub(crate) struct LimitArguments {
     /// context, at most a quarter of the free memory].
     #[arg(long, value_name = "N")]
     pub(crate) kv_tokens: Option<NonZeroU32>,
+    /// How keys and values are stored: half the bytes hold twice the tokens.
+    #[arg(long, value_enum, value_name = "TYPE", default_value = "f16")]
+    pub(crate) kv_cache_type: KvCacheType,
     /// Sequences that run in one batch.
     #[arg(long, value_name = "N", default_value = "64")]
     pub(crate) running_max: NonZeroU32,
@@ -182,6 +185,16 @@ pub(crate) struct LimitArguments {
     /// Time for running requests to finish once the server was told to stop.
     #[arg(long, value_name = "SECONDS", default_value = "30")]
     pub(crate) drain_timeout_s: u64,
+}
+
+/// The cache's types, under the names that others give them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KvCacheType {
+    /// Half precision.
+    F16,
+    /// Eight bits, and a scale for each 32 numbers: 17 bytes where f16 takes 32.
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 #[derive(Debug, Subcommand)]

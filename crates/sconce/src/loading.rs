@@ -10,7 +10,7 @@ use sconce_catalog::{ModelReference, ResolvedModel};
 use sconce_domain::{BlockCount, TokenCount};
 use sconce_engine::EngineLimits;
 use sconce_model::{
-    ArchSpec, Decoder, DecoderExecutor, DecoderSettings, GgufFile, Isa, MemoryUse,
+    ArchSpec, Decoder, DecoderExecutor, DecoderSettings, GgufFile, Isa, KvType, MemoryUse,
     chat_template_of, give_back_free_pages, spec_for, vocabulary_of,
 };
 use sconce_pipeline::{
@@ -20,7 +20,7 @@ use sconce_pipeline::{
 use sconce_text::{ChatTemplate, SpeechFormat, Tokenizer};
 use tokio::runtime::Handle;
 
-use crate::arguments::{FetchArguments, LimitArguments};
+use crate::arguments::{FetchArguments, KvCacheType, LimitArguments};
 use crate::output::{bytes_text, count_text, say};
 use crate::{fetch, grammars, sizing};
 
@@ -83,7 +83,7 @@ impl FileLoader {
         let kv_blocks = self.kv_blocks(&spec);
         let needs = ModelNeeds {
             weight_bytes: Decoder::weight_bytes(&file, &spec)?,
-            kv_bytes: (kv_blocks * Decoder::kv_block_bytes(&spec)) as u64,
+            kv_bytes: (kv_blocks * Decoder::kv_block_bytes(&spec, self.kv_type())) as u64,
             context: spec.context,
             created_s: created_s(&model.path),
         };
@@ -121,6 +121,7 @@ impl FileLoader {
             threads: self.threads,
             isa: Isa::detect(),
             kv_blocks,
+            kv_type: self.kv_type(),
         };
         let decoder = decode_with_bar(&file, spec, settings, &context.turns)?;
         let (memory, tokens_max) = (decoder.memory_use(), decoder.spec().context);
@@ -144,8 +145,16 @@ impl FileLoader {
         Ok(loaded)
     }
 
+    fn kv_type(&self) -> KvType {
+        match self.limits.kv_cache_type {
+            KvCacheType::F16 => KvType::F16,
+            KvCacheType::Q8_0 => KvType::Q8_0,
+        }
+    }
+
     fn kv_blocks(&self, spec: &ArchSpec) -> usize {
-        let bytes_per_token = (Decoder::kv_block_bytes(spec) / Decoder::BLOCK_TOKENS) as u64;
+        let block_bytes = Decoder::kv_block_bytes(spec, self.kv_type());
+        let bytes_per_token = (block_bytes / Decoder::BLOCK_TOKENS) as u64;
         let chosen = || sizing::kv_tokens(spec.context.0, bytes_per_token, self.memory_bytes);
         let tokens = self.limits.kv_tokens.map_or_else(chosen, u32::from);
         (tokens as usize).div_ceil(Decoder::BLOCK_TOKENS)
@@ -269,6 +278,8 @@ fn start_engine(
         tokens_beside_streams: TokenCount(limits.tokens_beside_streams),
         running_max,
     };
+    let block_bytes = decoder.memory_use().kv_bytes / kv_blocks.max(1);
+    context.metrics.kv_block_bytes(block_bytes);
     let build = move || DecoderExecutor::new(decoder);
     EngineThread::start(build, engine_limits, context).context("the engine's thread did not start")
 }

@@ -1,11 +1,11 @@
-//! Causal attention of ragged chunks, perhaps within a window, over a paged cache of half-precision
-//! keys and values.
+//! Causal attention of ragged chunks, perhaps within a window, over a paged cache of keys and values in
+//! half precision or in eight bits.
 //!
 //! Each query walks its context block by block with a running softmax. Blocks are cut at fixed
 //! positions and every query does its own arithmetic in a fixed order, so its result depends
 //! neither on how the prompt was cut into chunks nor on what else is in the batch. Several queries
 //! of one chunk share the work of widening a block to single precision, and a few rows (a query's
-//! heads) share each load of it.
+//! heads) share each load of it. Scales of stored numbers come in last, as products with sums.
 //!
 //! Source of the running softmax: Milakov and Gimelshein 2018, "Online normalizer calculation for
 //! softmax", algorithm 3.
@@ -15,7 +15,7 @@ pub mod reference;
 mod running;
 mod task;
 
-pub use cache::{BLOCK_TOKENS, KvCache};
+pub use cache::{BLOCK_TOKENS, KvCache, KvType, KvTypes};
 
 use crate::isa::for_each_isa;
 use crate::{DisjointSlice, Isa, Pool};

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::BLOCK_TOKENS;
+use super::cache::WideNumbers;
 use crate::lanes::{self, LANES, exp, fused, load, sum};
 use crate::soft_cap::capped;
 
@@ -58,7 +59,7 @@ impl Running {
     ///
     /// Shape: `keys` is `[head_dim, 16]`.
     #[inline(always)]
-    pub(super) fn score(&mut self, rows: Range<usize>, keys: &[f32]) {
+    pub(super) fn score(&mut self, rows: Range<usize>, keys: &WideNumbers) {
         let dims = self.head_dim;
         let queries = &self.queries[rows.start * dims..rows.end * dims];
         let scores = &mut self.scores[rows.start * LANES..rows.end * LANES];
@@ -139,7 +140,7 @@ impl Running {
     ///
     /// Shape: `values` is `[16, head_dim]`.
     #[inline(always)]
-    pub(super) fn accumulate(&mut self, rows: Range<usize>, values: &[f32]) {
+    pub(super) fn accumulate(&mut self, rows: Range<usize>, values: &WideNumbers) {
         let dims = self.head_dim;
         let mut row = rows.start;
         while row < rows.end {
@@ -167,58 +168,91 @@ impl Running {
     }
 }
 
-/// Products of `ROWS` queries with sixteen keys, summed in two chains, so that the additions of one
-/// need not wait for those of the other.
+/// Products of `ROWS` queries with sixteen keys, group by group, each multiplied by its scale.
 #[inline(always)]
-fn score_tile<const ROWS: usize>(queries: &[f32], keys: &[f32], scores: &mut [f32]) {
+fn score_tile<const ROWS: usize>(queries: &[f32], keys: &WideNumbers, scores: &mut [f32]) {
     let dims = queries.len() / ROWS;
-    assert!(keys.len() == dims * LANES && dims.is_multiple_of(2));
+    let scores = &mut scores[..ROWS * LANES];
+    scores.fill(0.0);
+    let groups = keys.numbers.chunks(keys.group_dims * LANES);
+    let firsts = (0..dims).step_by(keys.group_dims);
+    for ((first, group), scales) in firsts.zip(groups).zip(keys.scales.chunks_exact(LANES)) {
+        let products = group_products::<ROWS>(queries, first, group);
+        for row in 0..ROWS {
+            let total = fused(products[row], load(scales), load(&scores[row * LANES..]));
+            scores[row * LANES..][..LANES].copy_from_slice(&total);
+        }
+    }
+}
+
+/// Products of the dims from `first` on with the keys of a group, summed in two chains, so that the
+/// additions of one need not wait for those of the other.
+#[inline(always)]
+fn group_products<const ROWS: usize>(
+    queries: &[f32],
+    first: usize,
+    group: &[f32],
+) -> [[f32; LANES]; ROWS] {
+    let dims = queries.len() / ROWS;
+    assert!(group.len().is_multiple_of(2 * LANES) && first + group.len() / LANES <= dims);
     let mut chains = [[[0.0; LANES]; 2]; ROWS];
-    for (pair, keys) in keys.chunks_exact(2 * LANES).enumerate() {
+    for (pair, keys) in group.chunks_exact(2 * LANES).enumerate() {
         for chain in 0..2 {
             let keys = load(&keys[chain * LANES..]);
             for row in 0..ROWS {
-                // SAFETY: there are `dims / 2` pairs of keys, by the assertion, and `ROWS` rows.
-                let query = unsafe { *queries.get_unchecked(row * dims + 2 * pair + chain) };
+                // SAFETY: the group's dims lie within a row's, by the assertion, of which there are
+                // `ROWS`.
+                let query =
+                    unsafe { *queries.get_unchecked(row * dims + first + 2 * pair + chain) };
                 chains[row][chain] = fused([query; LANES], keys, chains[row][chain]);
             }
         }
     }
-    for row in 0..ROWS {
+    chains.map(|[mut even, odd]| {
         for lane in 0..LANES {
-            scores[row * LANES + lane] = chains[row][0][lane] + chains[row][1][lane];
+            even[lane] += odd[lane];
         }
-    }
+        even
+    })
 }
 
 /// Adds weighted values to the first `ROWS` rows of `mixed` and returns `ROWS`.
 #[inline(always)]
 fn accumulate_tile<const ROWS: usize>(
     (weights, corrections): (&[f32], &[f32]),
-    values: &[f32],
+    values: &WideNumbers,
     dims: usize,
     mixed: &mut [f32],
 ) -> usize {
     let (weights, corrections) = (&weights[..ROWS * LANES], &corrections[..ROWS]);
     let mixed = &mut mixed[..ROWS * dims];
-    let values = &values[..BLOCK_TOKENS * dims];
-    for first in (0..dims).step_by(LANES) {
-        let mut totals = [[0.0; LANES]; ROWS];
+    let numbers = &values.numbers[..BLOCK_TOKENS * dims];
+    let groups = (0..dims).step_by(values.group_dims);
+    for (group, scales) in groups.zip(values.scales.chunks_exact(LANES)) {
+        let mut shares = [[0.0; LANES]; ROWS];
         for row in 0..ROWS {
-            totals[row] = load(&mixed[row * dims + first..]);
+            shares[row] = load(&weights[row * LANES..]);
             for lane in 0..LANES {
-                totals[row][lane] *= corrections[row];
+                shares[row][lane] *= scales[lane];
             }
         }
-        for slot in 0..BLOCK_TOKENS {
-            let values = load(&values[slot * dims + first..]);
+        for first in (group..dims.min(group + values.group_dims)).step_by(LANES) {
+            let mut totals = [[0.0; LANES]; ROWS];
             for row in 0..ROWS {
-                let weight = weights[row * LANES + slot];
-                totals[row] = fused([weight; LANES], values, totals[row]);
+                totals[row] = load(&mixed[row * dims + first..]);
+                for lane in 0..LANES {
+                    totals[row][lane] *= corrections[row];
+                }
             }
-        }
-        for row in 0..ROWS {
-            mixed[row * dims + first..][..LANES].copy_from_slice(&totals[row]);
+            for slot in 0..BLOCK_TOKENS {
+                let numbers = load(&numbers[slot * dims + first..]);
+                for row in 0..ROWS {
+                    totals[row] = fused([shares[row][slot]; LANES], numbers, totals[row]);
+                }
+            }
+            for row in 0..ROWS {
+                mixed[row * dims + first..][..LANES].copy_from_slice(&totals[row]);
+            }
         }
     }
     ROWS

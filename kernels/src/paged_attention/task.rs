@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::cache::WideBlock;
 use super::running::Running;
 use super::{BLOCK_TOKENS, Chunk, KvCache, Queries};
 use crate::{DisjointSlice, Isa};
@@ -44,8 +45,7 @@ impl Task<'_> {
 /// What a thread keeps between tasks.
 #[derive(Debug, Default)]
 struct Workspace {
-    keys: Vec<f32>,
-    values: Vec<f32>,
+    wide: WideBlock,
     running: Running,
 }
 
@@ -73,18 +73,12 @@ fn attend_with(
     (task, cache, queries): (Task<'_>, &KvCache, Queries<'_>),
     out: &DisjointSlice<'_, f32>,
 ) {
-    let Workspace {
-        keys,
-        values,
-        running,
-    } = workspace;
+    let Workspace { wide, running } = workspace;
     let head_dim = cache.head_dim();
     let group = queries.heads / cache.heads();
     // The group's heads of a query lie side by side, in the input as in the output.
     let row_of = |query: usize| task.chunk.first_row + task.first + query;
     let first_head = task.kv_head * group * head_dim;
-    keys.resize(head_dim * BLOCK_TOKENS, 0.0);
-    values.resize(head_dim * BLOCK_TOKENS, 0.0);
     running.begin(head_dim, queries.scale, queries.cap);
     let sinks = queries.sinks.map(|it| &it[task.kv_head * group..][..group]);
     for query in 0..task.count {
@@ -95,16 +89,16 @@ fn attend_with(
     for index in blocks.clone() {
         let next = (index + 1).min(blocks.end - 1);
         let pair = [index, next].map(|it| task.chunk.blocks[it]);
-        cache.widen(isa, pair, task.kv_head, (keys, values));
+        cache.widen(isa, pair, task.kv_head, wide);
         let seeing = task.seeing(index, queries.window);
         let rows = seeing.start * group..seeing.end * group;
-        running.score(rows.clone(), keys);
+        running.score(rows.clone(), &wide.keys);
         for query in seeing {
             let slots = task.slots(query, index, queries.window);
             running.hide(query * group..(query + 1) * group, slots);
         }
         running.weigh(rows.clone());
-        running.accumulate(rows, values);
+        running.accumulate(rows, &wide.values);
     }
     for query in 0..task.count {
         let offset = row_of(query) * queries.heads * head_dim + first_head;

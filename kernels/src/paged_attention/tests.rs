@@ -15,8 +15,8 @@ fn value(seed: usize) -> f32 {
 }
 
 /// Two sequences in scattered blocks of one cache, with keys and values in every slot used.
-fn scene(head_dim: usize, lengths: [usize; 2]) -> (KvCache, [Sequence; 2]) {
-    let mut cache = KvCache::new(16, KV_HEADS, head_dim);
+fn scene(types: KvTypes, head_dim: usize, lengths: [usize; 2]) -> (KvCache, [Sequence; 2]) {
+    let mut cache = KvCache::new(types, 16, KV_HEADS, head_dim);
     let tables = [vec![3, 9, 0, 11, 5], vec![7, 2, 15, 1, 4]];
     let mut index = 0;
     let sequences = tables.map(|blocks| {
@@ -87,11 +87,16 @@ fn whole(sequence: &Sequence, width: usize, first_row: usize) -> Chunk<'_> {
     }
 }
 
+fn kinds() -> impl Iterator<Item = (KvTypes, usize)> {
+    let of = |types| [16, 64, 80].map(|head_dim| (types, head_dim));
+    KvTypes::ALL.into_iter().flat_map(of)
+}
+
 #[test]
 fn a_ragged_batch_is_near_the_reference_and_bit_equal_on_every_instruction_set() {
-    for head_dim in [16, 64, 80] {
+    for (types, head_dim) in kinds() {
         let width = HEADS * head_dim;
-        let (cache, sequences) = scene(head_dim, [37, 70]);
+        let (cache, sequences) = scene(types, head_dim, [37, 70]);
         let rows: Vec<f32> = sequences.iter().flat_map(|it| it.queries.clone()).collect();
         let chunks = [
             whole(&sequences[0], width, 0),
@@ -103,7 +108,8 @@ fn a_ragged_batch_is_near_the_reference_and_bit_equal_on_every_instruction_set()
                 check_chunk(&cache, chunk, look, &rows, &portable);
             }
             for isa in Isa::available() {
-                assert_eq!(run(isa, &cache, look, &rows, &chunks), portable, "{isa:?}");
+                let found = run(isa, &cache, look, &rows, &chunks);
+                assert_eq!(found, portable, "{types:?} {isa:?}");
             }
         }
     }
@@ -143,62 +149,71 @@ fn check_chunk(
 
 #[test]
 fn chunks_of_any_length_and_any_company_give_the_same_bits() {
+    for (types, look) in KvTypes::ALL
+        .into_iter()
+        .flat_map(|it| LOOKS.map(|look| (it, look)))
+    {
+        check_chunks(&scene(types, 64, [61, 50]), look);
+    }
+}
+
+fn check_chunks((cache, sequences): &(KvCache, [Sequence; 2]), look: Look) {
     let width = HEADS * 64;
-    let (cache, sequences) = scene(64, [61, 50]);
-    for look in LOOKS {
-        let queries = &sequences[0].queries;
-        let whole = [whole(&sequences[0], width, 0)];
-        let together = run(Isa::detect(), &cache, look, queries, &whole);
-        for (step, start) in [1, 3, 16, 17]
-            .into_iter()
-            .flat_map(|step| (0..61).step_by(step).map(move |start| (step, start)))
-        {
-            let rows = step.min(61 - start);
-            let mut values = sequences[1].queries[width * 20..width * 25].to_vec();
-            values.extend_from_slice(&queries[width * start..width * (start + rows)]);
-            let chunks = [
-                Chunk {
-                    first_row: 0,
-                    rows: 5,
-                    start: 20,
-                    blocks: &sequences[1].blocks,
-                },
-                Chunk {
-                    first_row: 5,
-                    rows,
-                    start,
-                    blocks: &sequences[0].blocks,
-                },
-            ];
-            let found = run(Isa::detect(), &cache, look, &values, &chunks);
-            assert_eq!(
-                found[5 * width..],
-                together[start * width..(start + rows) * width]
-            );
-        }
+    let queries = &sequences[0].queries;
+    let whole = [whole(&sequences[0], width, 0)];
+    let together = run(Isa::detect(), cache, look, queries, &whole);
+    for (step, start) in [1, 3, 16, 17]
+        .into_iter()
+        .flat_map(|step| (0..61).step_by(step).map(move |start| (step, start)))
+    {
+        let rows = step.min(61 - start);
+        let mut values = sequences[1].queries[width * 20..width * 25].to_vec();
+        values.extend_from_slice(&queries[width * start..width * (start + rows)]);
+        let chunk = |first_row, rows, start, sequence: usize| Chunk {
+            first_row,
+            rows,
+            start,
+            blocks: &sequences[sequence].blocks,
+        };
+        let chunks = [chunk(0, 5, 20, 1), chunk(5, rows, start, 0)];
+        let found = run(Isa::detect(), cache, look, &values, &chunks);
+        assert_eq!(
+            found[5 * width..],
+            together[start * width..(start + rows) * width]
+        );
     }
 }
 
 #[test]
 fn what_lies_beyond_a_query_does_not_reach_it() {
-    let width = HEADS * 16;
-    let (mut cache, sequences) = scene(16, [20, 20]);
-    let chunk = Chunk {
-        rows: 10,
-        ..whole(&sequences[0], width, 0)
-    };
-    let rows = &sequences[0].queries[..10 * width];
-    let before = run(Isa::detect(), &cache, PLAIN, rows, &[chunk]);
-    for position in 10..32 {
-        let (block, slot) = (sequences[0].blocks[position / 16], position % 16);
-        cache.write(
-            Isa::detect(),
-            (block, slot),
-            &[f32::MAX; KV_HEADS * 16],
-            &[f32::NAN; KV_HEADS * 16],
-        );
+    for types in KvTypes::ALL {
+        let width = HEADS * 16;
+        let (mut cache, sequences) = scene(types, 16, [20, 20]);
+        let chunk = Chunk {
+            rows: 10,
+            ..whole(&sequences[0], width, 0)
+        };
+        let rows = &sequences[0].queries[..10 * width];
+        let before = run(Isa::detect(), &cache, PLAIN, rows, &[chunk]);
+        for position in 10..32 {
+            let (block, slot) = (sequences[0].blocks[position / 16], position % 16);
+            cache.write(
+                Isa::detect(),
+                (block, slot),
+                &[f32::MAX; KV_HEADS * 16],
+                &[f32::NAN; KV_HEADS * 16],
+            );
+        }
+        let after = run(Isa::detect(), &cache, PLAIN, rows, &[chunk]);
+        assert_eq!(after, before, "{types:?}");
     }
-    assert_eq!(run(Isa::detect(), &cache, PLAIN, rows, &[chunk]), before);
+}
+
+/// Keys and values of one position after it was written, head by head.
+fn stored(isa: Isa, types: KvTypes, head_dim: usize, row: &[f32]) -> Vec<(Vec<f32>, Vec<f32>)> {
+    let mut cache = KvCache::new(types, 2, KV_HEADS, head_dim);
+    cache.write(isa, (1, 5), row, row);
+    (0..KV_HEADS).map(|head| cache.read(1, 5, head)).collect()
 }
 
 #[test]
@@ -215,25 +230,60 @@ fn every_instruction_set_writes_the_same_cache() {
         f32::NEG_INFINITY,
         f32::NAN,
     ];
-    let rows: Vec<f32> = (0..KV_HEADS * 32)
-        .map(|it| numbers[it % 10] * (1.0 + it as f32))
-        .collect();
-    let written = |isa| {
-        let mut cache = KvCache::new(2, KV_HEADS, 32);
-        cache.write(isa, (1, 5), &rows, &rows);
-        (0..KV_HEADS)
-            .map(|head| cache.read(1, 5, head))
-            .collect::<Vec<_>>()
-    };
-    for isa in Isa::available() {
-        assert_eq!(written(isa), written(Isa::Portable), "{isa:?}");
+    for (types, head_dim) in kinds() {
+        for count in [2, 6, 10] {
+            let rows: Vec<f32> = (0..KV_HEADS * head_dim)
+                .map(|it| numbers[it % count] * (1.0 + it as f32))
+                .collect();
+            let portable = stored(Isa::Portable, types, head_dim, &rows);
+            let all = portable.iter().flat_map(|it| it.0.iter().chain(&it.1));
+            assert!(all.clone().all(|it| it.is_finite()), "{types:?}");
+            for isa in Isa::available() {
+                let found = stored(isa, types, head_dim, &rows);
+                assert_eq!(found, portable, "{types:?} {isa:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn eight_bits_are_off_by_half_a_step_of_their_group_at_most() {
+    for head_dim in [16, 64, 80] {
+        // The second head's numbers are a hundred times those of the first.
+        let size = |index: usize| if index < head_dim { 0.01 } else { 1.0 };
+        let row: Vec<f32> = (0..KV_HEADS * head_dim)
+            .map(|it| value(it) * size(it))
+            .collect();
+        let found = stored(Isa::detect(), KvTypes::both(KvType::Q8_0), head_dim, &row);
+        for (exact, (keys, values)) in row.chunks_exact(head_dim).zip(&found) {
+            assert_eq!(keys, values);
+            for (exact, found) in exact.chunks(32).zip(keys.chunks(32)) {
+                let largest = exact.iter().fold(0.0_f32, |it, &next| it.max(next.abs()));
+                // The scale, rounded to half precision, may be short by a part in 2,048.
+                let error_max = largest / 127.0 * 0.5 + largest / 2_048.0;
+                for (exact, found) in exact.iter().zip(found) {
+                    assert!((exact - found).abs() < error_max, "{found} for {exact}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn eight_bits_take_17_bytes_where_half_precision_takes_32() {
+    for head_dim in [32, 64, 128] {
+        let bytes = KvTypes::ALL.map(|it| KvCache::block_bytes(it, KV_HEADS, head_dim));
+        assert_eq!(bytes[1] * 32, bytes[0] * 17);
+        assert_eq!(bytes[2] * 2, bytes[0] + bytes[1]);
+        let caches = KvTypes::ALL.map(|it| KvCache::new(it, 3, KV_HEADS, head_dim).bytes());
+        assert_eq!(caches, bytes.map(|it| it * 3));
     }
 }
 
 #[test]
 fn a_sink_takes_its_share_of_each_row_on_every_instruction_set() {
     let (head_dim, sinks) = (16, [-2.0, 0.5, 3.0, 40.0, -60.0, 1.0]);
-    let (cache, sequences) = scene(head_dim, [37, 20]);
+    let (cache, sequences) = scene(KvTypes::both(KvType::Q8_0), head_dim, [37, 20]);
     let sequence = &sequences[0];
     let chunk = whole(sequence, HEADS * head_dim, 0);
     for window in [usize::MAX, 5] {

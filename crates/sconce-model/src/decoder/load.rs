@@ -1,7 +1,7 @@
 //! From a file and its spec to a decoder: each tensor is mapped, packed and let go of in turn.
 
 use sconce_kernels::dense_matmul::{DenseMatrix, Precision};
-use sconce_kernels::paged_attention::KvCache;
+use sconce_kernels::paged_attention::{KvCache, KvType, KvTypes};
 use sconce_kernels::quantized_matmul::PackedMatrix;
 use sconce_kernels::rope::Pairing;
 
@@ -48,6 +48,7 @@ impl Decoder {
             let Mixer::Attention(attention) = &layer.mixer;
             loader.check_head_dim(attention.head_dim)?;
             caches.push(KvCache::new(
+                kv_types(attention, settings.kv_type),
                 settings.kv_blocks,
                 attention.kv_heads,
                 attention.head_dim,
@@ -73,12 +74,26 @@ impl Decoder {
 
     /// Bytes that one KV block of sixteen positions takes over all layers of `spec`.
     #[must_use]
-    pub fn kv_block_bytes(spec: &ArchSpec) -> usize {
+    pub fn kv_block_bytes(spec: &ArchSpec, kv_type: KvType) -> usize {
         let layer_bytes = |layer: &LayerSpec| {
             let Mixer::Attention(attention) = &layer.mixer;
-            KvCache::block_bytes(attention.kv_heads, attention.head_dim)
+            let types = kv_types(attention, kv_type);
+            KvCache::block_bytes(types, attention.kv_heads, attention.head_dim)
         };
         spec.layers.iter().map(layer_bytes).sum()
+    }
+}
+
+/// How keys and values are stored if `wanted` is. A key's bias may be a hundred times what it is added
+/// to, and then eight bits do not hold both: such keys stay in half precision.
+fn kv_types(attention: &Attention, wanted: KvType) -> KvTypes {
+    let keys = match attention.projections {
+        Projections::SplitBiased | Projections::AllBiased => KvType::F16,
+        Projections::Split | Projections::Fused => wanted,
+    };
+    KvTypes {
+        keys,
+        values: wanted,
     }
 }
 

@@ -12,7 +12,7 @@ mod load_experts;
 mod rotation;
 
 use sconce_kernels::Isa;
-use sconce_kernels::paged_attention::{BLOCK_TOKENS, KvCache};
+use sconce_kernels::paged_attention::{BLOCK_TOKENS, KvCache, KvType};
 use sconce_kernels::rms_norm::rms_norm;
 use sconce_kernels::soft_cap::soft_cap;
 
@@ -33,6 +33,8 @@ pub struct DecoderSettings {
     pub isa: Isa,
     /// Blocks of the KV cache, each of sixteen positions.
     pub kv_blocks: usize,
+    /// How keys and values are stored in them.
+    pub kv_type: KvType,
 }
 
 /// A loaded model with its KV cache.

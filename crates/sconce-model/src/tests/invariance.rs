@@ -6,15 +6,18 @@ use sconce_domain::TokenId;
 use super::file_of;
 use super::references::{families, prompt};
 use crate::tiny::TinyCheckpoint;
-use crate::{Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, Isa, LogitRows, spec_for};
+use crate::{
+    Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, Isa, KvType, LogitRows, spec_for,
+};
 
-fn decoder(checkpoint: &TinyCheckpoint, threads: usize, isa: Isa) -> Decoder {
+fn decoder(checkpoint: &TinyCheckpoint, (threads, isa): (usize, Isa), kv_type: KvType) -> Decoder {
     let file = file_of(&checkpoint.to_bytes().unwrap());
     let gguf = GgufFile::open(file.path()).unwrap();
     let settings = DecoderSettings {
         threads,
         isa,
         kv_blocks: 8,
+        kv_type,
     };
     let spec = spec_for(&gguf).unwrap();
     Decoder::load(&gguf, spec, settings, &mut |_| ()).unwrap()
@@ -58,17 +61,25 @@ fn in_company(decoder: &mut Decoder, tokens: &[TokenId], length: usize) -> Vec<u
 
 #[test]
 fn every_family_gives_each_row_its_own_bits() {
+    for (case, kv_type) in families()
+        .iter()
+        .flat_map(|case| [KvType::F16, KvType::Q8_0].map(|kv_type| (case, kv_type)))
+    {
+        let what = format!("{} with {kv_type:?}", case.name);
+        check(&case.checkpoint, kv_type, &what);
+    }
+}
+
+fn check(checkpoint: &TinyCheckpoint, kv_type: KvType, what: &str) {
     let tokens = prompt();
-    for case in families() {
-        let mut decoder_alone = decoder(&case.checkpoint, 1, Isa::Portable);
-        let alone = whole(&mut decoder_alone, &tokens);
-        for isa in Isa::available() {
-            let mut decoder = decoder(&case.checkpoint, 2, isa);
-            assert_eq!(whole(&mut decoder, &tokens), alone, "{} {isa:?}", case.name);
-            for length in [1, 7, 17] {
-                let found = in_company(&mut decoder, &tokens, length);
-                assert_eq!(found, alone, "{} {isa:?} by {length}", case.name);
-            }
+    let mut decoder_alone = decoder(checkpoint, (1, Isa::Portable), kv_type);
+    let alone = whole(&mut decoder_alone, &tokens);
+    for isa in Isa::available() {
+        let mut decoder = decoder(checkpoint, (2, isa), kv_type);
+        assert_eq!(whole(&mut decoder, &tokens), alone, "{what} {isa:?}");
+        for length in [1, 7, 17] {
+            let found = in_company(&mut decoder, &tokens, length);
+            assert_eq!(found, alone, "{what} {isa:?} by {length}");
         }
     }
 }

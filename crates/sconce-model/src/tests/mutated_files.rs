@@ -9,8 +9,8 @@ use sconce_domain::TokenId;
 use super::file_of;
 use crate::tiny::{TinyCheckpoint, TinyTensor, gguf_bytes};
 use crate::{
-    ArchSpec, Batch, BatchChunk, BlockFormat, Decoder, DecoderSettings, GgufFile, Isa, LoadError,
-    LogitRows, TensorType, chat_template_of, spec_for, vocabulary_of,
+    ArchSpec, Batch, BatchChunk, BlockFormat, Decoder, DecoderSettings, GgufFile, Isa, KvType,
+    LoadError, LogitRows, TensorType, chat_template_of, spec_for, vocabulary_of,
 };
 
 const FAMILIES: [&str; 5] = ["llama", "qwen3", "granite", "gemma2", "qwen2moe"];
@@ -69,6 +69,7 @@ fn compute(gguf: &GgufFile, spec: ArchSpec) -> Result<(), LoadError> {
         threads: 1,
         isa: Isa::detect(),
         kv_blocks: 2,
+        kv_type: KvType::F16,
     };
     let vocabulary = spec.vocabulary;
     let mut decoder = Decoder::load(gguf, spec, settings, &mut |_| ())?;

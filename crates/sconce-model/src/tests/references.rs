@@ -13,7 +13,7 @@ use super::file_of;
 use crate::tiny::TinyCheckpoint;
 use crate::{
     Activation, ArchSpec, Attention, Batch, BatchChunk, Biases, BlockFormat, Decoder,
-    DecoderSettings, Experts, FeedForward, GgufFile, Head, Isa, LogitRows, Mask, Mixer,
+    DecoderSettings, Experts, FeedForward, GgufFile, Head, Isa, KvType, LogitRows, Mask, Mixer,
     NormPlacement, Positions, QueryKeyNorm, Rope, RopeStretch, SharedWeight, Shares, Sinks,
     TensorType, spec_for,
 };
@@ -252,6 +252,7 @@ fn log_probabilities(
         threads: 1,
         isa: Isa::detect(),
         kv_blocks: 4,
+        kv_type: KvType::F16,
     };
     let mut decoder = Decoder::load(&gguf, spec, settings, &mut |_| ()).unwrap();
     let chunk = BatchChunk {

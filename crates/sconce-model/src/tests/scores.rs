@@ -9,7 +9,7 @@ use super::file_of;
 use crate::decoder::{Batch, BatchChunk, LogitRows};
 use crate::gguf::TensorType;
 use crate::tiny::TinyCheckpoint;
-use crate::{Decoder, DecoderExecutor, DecoderSettings, GgufFile, Isa, spec_for};
+use crate::{Decoder, DecoderExecutor, DecoderSettings, GgufFile, Isa, KvType, spec_for};
 
 /// More than the decoder computes logits for at a time.
 const LENGTH: usize = Decoder::LOGIT_ROWS_MAX + 30;
@@ -32,6 +32,7 @@ fn decoder() -> Decoder {
         threads: 1,
         isa: Isa::detect(),
         kv_blocks: BLOCKS.len(),
+        kv_type: KvType::F16,
     };
     Decoder::load(&gguf, spec_for(&gguf).unwrap(), settings, &mut |_| ()).unwrap()
 }

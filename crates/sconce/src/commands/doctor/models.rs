@@ -1,7 +1,7 @@
 //! What each model of the catalog needs.
 
 use sconce_catalog::{Catalog, ModelCache, ModelCard, ModelKind};
-use sconce_model::{Decoder, GgufFile, spec_for};
+use sconce_model::{Decoder, GgufFile, KvType, spec_for};
 use serde_json::{Value, json};
 
 use crate::output::{bytes_text, count_text};
@@ -64,7 +64,8 @@ fn look_into(card: &ModelCard, cache: &ModelCache) -> State {
         Ok((spec, weight_bytes)) => State::Here(Needs {
             weight_bytes,
             context: spec.context.0,
-            kv_bytes_per_token: (Decoder::kv_block_bytes(&spec) / Decoder::BLOCK_TOKENS) as u64,
+            kv_bytes_per_token: (Decoder::kv_block_bytes(&spec, KvType::F16)
+                / Decoder::BLOCK_TOKENS) as u64,
         }),
     }
 }
