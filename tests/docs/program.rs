@@ -22,7 +22,7 @@ impl Server {
     pub(crate) fn start() -> Self {
         let mut log = tempfile::tempfile().unwrap();
         let mut process = Command::new(PROGRAM)
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--embeddings", "minilm"])
             .stdout(Stdio::piped())
             .stderr(log.try_clone().unwrap())
             .spawn()

@@ -71,7 +71,7 @@ fn cases() -> Vec<Case> {
             400,
             "4000000000",
         ),
-        ("/v1/embeddings", says("a"), 404, "/v1/embeddings"),
+        ("/v1/images", says("a"), 404, "/v1/embeddings"),
     ]
 }
 

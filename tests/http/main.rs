@@ -13,6 +13,7 @@ mod bad_input;
 mod call_fixtures;
 mod command_line;
 mod crowd;
+mod encoders;
 mod keys;
 mod lifecycle;
 mod lm_eval;

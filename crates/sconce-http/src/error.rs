@@ -26,7 +26,9 @@ pub(crate) enum HttpError {
     BodyTooSlow { seconds: u64 },
     #[error("the body broke off: {fact}; send the request again")]
     BodyBroken { fact: String },
-    #[error("there is nothing at {path}; see /v1/models, /v1/chat/completions, /v1/completions")]
+    #[error(
+        "there is nothing at {path}; see /v1/models, /v1/chat/completions, /v1/completions, /v1/embeddings"
+    )]
     NoRoute { path: String },
     #[error(
         "this server asks for a key; send it as `Authorization: Bearer KEY` or as `x-api-key: KEY`"
@@ -159,6 +161,7 @@ impl HttpError {
             Self::Refused(
                 Refusal::Loading { retry_after_s }
                 | Refusal::Busy { retry_after_s, .. }
+                | Refusal::EncoderBusy { retry_after_s, .. }
                 | Refusal::QueueTimeout { retry_after_s, .. }
                 | Refusal::ModelFailed { retry_after_s, .. }
                 | Refusal::CompilersBusy { retry_after_s },
@@ -197,12 +200,21 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::Draining
         | Refusal::QueueTimeout { .. }
         | Refusal::ModelFailed { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        Refusal::Busy { .. } | Refusal::CompilersBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Refusal::UnknownModel { .. } => StatusCode::NOT_FOUND,
-        Refusal::EngineStopped { .. } | Refusal::PreparationFailed { .. } => {
-            StatusCode::INTERNAL_SERVER_ERROR
+        Refusal::Busy { .. } | Refusal::EncoderBusy { .. } | Refusal::CompilersBusy { .. } => {
+            StatusCode::TOO_MANY_REQUESTS
         }
+        Refusal::UnknownModel { .. } => StatusCode::NOT_FOUND,
+        Refusal::EngineStopped { .. }
+        | Refusal::EncodingFailed { .. }
+        | Refusal::PreparationFailed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         Refusal::TooManyAnswers { .. }
+        | Refusal::NotAGenerator { .. }
+        | Refusal::NotAnEncoder { .. }
+        | Refusal::NoVectors { .. }
+        | Refusal::Dimensions { .. }
+        | Refusal::TextTooLong { .. }
+        | Refusal::EmptyText { .. }
+        | Refusal::TooManyTexts { .. }
         | Refusal::PromptTooLong { .. }
         | Refusal::EmptyPrompt
         | Refusal::UnknownToken { .. }
@@ -218,20 +230,27 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
 
 fn refusal_code(refusal: &Refusal) -> &'static str {
     match refusal {
-        Refusal::Busy { .. } => "rate_limit_exceeded",
+        Refusal::Busy { .. } | Refusal::EncoderBusy { .. } => "rate_limit_exceeded",
         Refusal::UnknownModel { .. } => "model_not_found",
-        Refusal::PromptTooLong { .. } => "context_length_exceeded",
+        Refusal::PromptTooLong { .. } | Refusal::TextTooLong { .. } => "context_length_exceeded",
+        Refusal::EncodingFailed { .. } => "device_failed",
         other => other.reason(),
     }
 }
 
 fn refusal_param(refusal: &Refusal) -> Option<&'static str> {
     match refusal {
-        Refusal::UnknownModel { .. } => Some("model"),
+        Refusal::UnknownModel { .. }
+        | Refusal::NotAGenerator { .. }
+        | Refusal::NotAnEncoder { .. }
+        | Refusal::NoVectors { .. } => Some("model"),
+        Refusal::Dimensions { .. } => Some("dimensions"),
         Refusal::TooManyAnswers { .. } => Some("n"),
         Refusal::NoChatTemplate { .. } | Refusal::Template { .. } => Some("messages"),
         Refusal::EmptyPrompt => Some("prompt"),
         Refusal::UnknownToken { field, .. }
+        | Refusal::TextTooLong { field, .. }
+        | Refusal::EmptyText { field, .. }
         | Refusal::Grammar { field, .. }
         | Refusal::GrammarTooSlow { field, .. } => Some(field),
         Refusal::StopString { .. } => Some("stop"),

@@ -5,6 +5,7 @@ mod access;
 mod body;
 mod deliver;
 mod dialect;
+mod encoding;
 mod error;
 mod hosts;
 mod limits;

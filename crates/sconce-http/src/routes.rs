@@ -19,6 +19,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::access::{Access, Admin, Authorized};
 use crate::body::read_body;
 use crate::deliver::deliver;
+use crate::encoding;
 use crate::error::HttpError;
 use crate::limits::HttpLimits;
 use crate::model_routes;
@@ -53,6 +54,10 @@ fn routes() -> Vec<(&'static str, MethodRouter<HttpState>)> {
     vec![
         ("/v1/chat/completions", post(chat)),
         ("/v1/completions", post(complete)),
+        ("/v1/embeddings", post(encoding::embed)),
+        ("/v1/rerank", post(encoding::rerank)),
+        ("/v2/rerank", post(encoding::rerank)),
+        ("/v1/score", post(encoding::score)),
         ("/v1/models", get(models)),
         ("/v1/models/{*name}", get(model)),
         ("/models/load", post(model_routes::load)),
@@ -151,7 +156,7 @@ async fn answer(
 }
 
 /// Goes on with a request that could be read, or notes why it could not.
-fn understood<T>(
+pub(crate) fn understood<T>(
     arrival: Arrival,
     parsed: Result<T, HttpError>,
 ) -> Result<(Arrival, T), HttpError> {
@@ -283,7 +288,7 @@ fn after_panic(_: Box<dyn Any + Send>) -> Response {
     HttpError::Fault.into_response()
 }
 
-fn now_s() -> u64 {
+pub(crate) fn now_s() -> u64 {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since_epoch.map_or(0, |it| it.as_secs())
 }

@@ -11,6 +11,7 @@ use prometheus::{
 };
 use sconce_domain::{Failure, FinishReason};
 
+use crate::encoder_meter::EncoderMetrics;
 use crate::engine_meter::EngineMeter;
 use crate::resident_memory::resident_memory_bytes;
 
@@ -136,6 +137,54 @@ impl Maker<'_> {
         let options = HistogramOpts::from(self.options(name, help)).buckets(buckets.to_vec());
         self.registered(Histogram::with_opts(options))
     }
+
+    /// Counts what models of every kind read.
+    pub(crate) fn prompt_tokens(&self) -> IntCounter {
+        self.counter(
+            "vllm:prompt_tokens_total",
+            "Prompt tokens of sequences that started.",
+        )
+    }
+
+    /// Times how long requests of models of every kind wait.
+    pub(crate) fn queue_s(&self) -> Histogram {
+        self.histogram(
+            "vllm:request_queue_time_seconds",
+            "From the hand-over to the engine to a sequence's first step.",
+            REQUEST_S,
+        )
+    }
+
+    /// Times whole requests of models of every kind.
+    pub(crate) fn request_s(&self) -> Histogram {
+        self.histogram(
+            "vllm:e2e_request_latency_seconds",
+            "From a request's arrival to the end of its last answer.",
+            REQUEST_S,
+        )
+    }
+
+    /// How much requests of models of every kind give to read.
+    pub(crate) fn request_prompt_tokens(&self) -> Histogram {
+        self.histogram(
+            "vllm:request_prompt_tokens",
+            "Prompt tokens of a request.",
+            REQUEST_TOKENS,
+        )
+    }
+
+    /// Counts requests of models of every kind by how they ended.
+    pub(crate) fn ended(&self) -> IntCounterVec {
+        let ended = self.counter_by(
+            &["finished_reason"],
+            "vllm:request_success_total",
+            "Requests that began, by how they ended.",
+        );
+        for ending in Ending::ALL {
+            ended.with_label_values(&[ending.as_str()]);
+        }
+        ended
+    }
 }
 
 impl Metrics {
@@ -182,6 +231,18 @@ impl Metrics {
         self.requests.with_label_values(&[kind, end]).inc();
     }
 
+    /// The metrics of the encoder called `name`, at zero.
+    ///
+    /// # Panics
+    /// If they were made before: a name is served once.
+    #[must_use]
+    pub fn of_encoder(&self, name: &str) -> Arc<EncoderMetrics> {
+        Arc::new(EncoderMetrics::new(&Maker {
+            registry: &self.registry,
+            model: Some(name),
+        }))
+    }
+
     pub(crate) fn refused(&self, reason: &str) {
         self.refused.with_label_values(&[reason]).inc();
     }
@@ -205,14 +266,6 @@ impl Default for Metrics {
 
 impl ModelMetrics {
     fn new(make: &Maker<'_>) -> Self {
-        let ended = make.counter_by(
-            &["finished_reason"],
-            "vllm:request_success_total",
-            "Requests that began, by how they ended.",
-        );
-        for ending in Ending::ALL {
-            ended.with_label_values(&[ending.as_str()]);
-        }
         let seconds = |name, help, buckets| make.histogram(name, help, buckets);
         Self {
             engine: EngineMeter::new(make),
@@ -225,10 +278,7 @@ impl ModelMetrics {
                 "sconce_model_load_failures_total",
                 "How often it could not be loaded.",
             ),
-            prompt_tokens: make.counter(
-                "vllm:prompt_tokens_total",
-                "Prompt tokens of sequences that started.",
-            ),
+            prompt_tokens: make.prompt_tokens(),
             generation_tokens: make.counter("vllm:generation_tokens_total", "Generated tokens."),
             first_token_s: seconds(
                 "vllm:time_to_first_token_seconds",
@@ -240,27 +290,15 @@ impl ModelMetrics {
                 "Between two tokens of a sequence.",
                 BETWEEN_TOKENS_S,
             ),
-            queue_s: seconds(
-                "vllm:request_queue_time_seconds",
-                "From the hand-over to the engine to a sequence's first step.",
-                REQUEST_S,
-            ),
-            request_s: seconds(
-                "vllm:e2e_request_latency_seconds",
-                "From a request's arrival to the end of its last answer.",
-                REQUEST_S,
-            ),
-            request_prompt_tokens: make.histogram(
-                "vllm:request_prompt_tokens",
-                "Prompt tokens of a request.",
-                REQUEST_TOKENS,
-            ),
+            queue_s: make.queue_s(),
+            request_s: make.request_s(),
+            request_prompt_tokens: make.request_prompt_tokens(),
             request_generation_tokens: make.histogram(
                 "vllm:request_generation_tokens",
                 "Generated tokens of a request.",
                 REQUEST_TOKENS,
             ),
-            ended,
+            ended: make.ended(),
         }
     }
 

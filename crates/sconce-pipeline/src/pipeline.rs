@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use crate::admission::{AdmissionLimits, Admitted};
 use crate::answer::{AnswerStream, Held};
 use crate::echo::Echo;
+use crate::encoders::{Encoders, ServedEncoder};
 use crate::engine_handle::Submission;
 use crate::metrics::Metrics;
 use crate::models::{ModelUse, Registry, Slot};
@@ -21,8 +22,8 @@ use crate::spoken_stream::SpokenStream;
 use crate::text_stream::TextStream;
 use crate::token_stream::TokenStream;
 use crate::{
-    AnswerOptions, AnswerRequest, AskKind, DeclaredModel, Displaces, MemoryLimits, ModelContext,
-    ModelEntry, NameTaken, Refusal,
+    AnswerOptions, AnswerRequest, AskKind, DeclaredModel, Displaces, EncoderContext, MemoryLimits,
+    ModelContext, ModelEntry, NameTaken, Refusal,
 };
 
 /// How soon to ask again while a model loads.
@@ -36,6 +37,7 @@ pub struct Pipeline {
     /// Of models that say nothing of their own.
     limits: AdmissionLimits,
     pub(crate) registry: Arc<Registry>,
+    encoders: Encoders,
     draining: AtomicBool,
     numbers: Numbers,
     /// Turns to make tokens without an answer.
@@ -74,6 +76,7 @@ impl Pipeline {
         Self {
             limits,
             registry: Arc::new(Registry::new(memory)),
+            encoders: Encoders::default(),
             draining: AtomicBool::new(false),
             numbers: Numbers::new(),
             tokenizing: Semaphore::new(TOKENIZING_MAX),
@@ -85,6 +88,24 @@ impl Pipeline {
     /// one.
     pub fn serve(&self, model: ServedModel, aliases: Vec<String>) {
         self.registry.keep(model, aliases, self.limits);
+    }
+
+    /// Begins to serve an encoder that the caller has loaded and keeps. The first one is the default one.
+    pub fn serve_encoder(&self, encoder: ServedEncoder) {
+        self.encoders.add(encoder);
+    }
+
+    pub(crate) fn encoders(&self) -> &Encoders {
+        &self.encoders
+    }
+
+    /// What an encoder that is to be served is made with.
+    #[must_use]
+    pub fn encoder_context(&self, name: &str) -> EncoderContext {
+        EncoderContext {
+            metrics: self.metrics.of_encoder(name),
+            turns: self.registry.turns(),
+        }
     }
 
     /// What a model that is to be served is made with.
@@ -194,6 +215,12 @@ impl Pipeline {
         request: AnswerRequest,
         record: &mut OpenRecord,
     ) -> Result<Routed, Refusal> {
+        if let Some(name) = request.model.as_deref()
+            && let Some(encoder) = self.encoders.named(name)
+        {
+            let model = encoder.name.to_string();
+            return Err(Refusal::NotAGenerator { model });
+        }
         let slot = self.slot(request.model.as_deref())?;
         let admitted = slot.admission.admit(request)?;
         let model = self.in_time(&slot, &admitted).await?;
@@ -240,7 +267,7 @@ impl Pipeline {
         self.registry.find(name)
     }
 
-    fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 
@@ -253,7 +280,9 @@ impl Pipeline {
     /// All models and how they stand, the default one first.
     #[must_use]
     pub fn model_entries(&self) -> Vec<ModelEntry> {
-        self.registry.entries()
+        let mut entries = self.registry.entries();
+        entries.extend(self.encoders.all().iter().map(|it| it.entry()));
+        entries
     }
 
     /// The model that `name` or an alias of it stands for.
@@ -261,7 +290,10 @@ impl Pipeline {
     /// # Errors
     /// If there is none.
     pub fn model_entry(&self, name: &str) -> Result<ModelEntry, Refusal> {
-        self.registry.find(Some(name)).map(|it| it.entry())
+        match self.encoders.named(name) {
+            Some(encoder) => Ok(encoder.entry()),
+            None => self.registry.find(Some(name)).map(|it| it.entry()),
+        }
     }
 
     /// Whether new requests can be served: by any model, once those have been loaded that are to be
@@ -288,12 +320,13 @@ impl Pipeline {
     /// Waits until no request is being served.
     pub async fn idle(&self) {
         self.registry.idle().await;
+        self.encoders.idle().await;
     }
 
     /// Answers that run or wait, from admission to the end of their request.
     #[must_use]
     pub fn answers_open(&self) -> u32 {
-        self.registry.answers_open()
+        self.registry.answers_open() + self.encoders.taken()
     }
 
     /// The metrics, for the making of a model's own.

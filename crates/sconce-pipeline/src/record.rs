@@ -9,6 +9,7 @@ use std::time::Instant;
 use sconce_domain::{Caller, FinishReason, RequestId, TokenCount, Usage};
 
 use crate::AskKind;
+use crate::encoder_meter::EncoderMetrics;
 use crate::metrics::{EndedRequest, Ending, Metrics, ModelMetrics};
 
 /// A request that has arrived and is still being read. Dropping it means that the client went away.
@@ -32,12 +33,28 @@ pub(crate) struct OpenRecord {
     arrived: Instant,
     model: Option<Arc<str>>,
     /// The model's metrics once the request has begun; a refused request counts elsewhere.
-    begun: Option<Arc<ModelMetrics>>,
+    begun: Option<Begun>,
     metrics: Arc<Metrics>,
     usage: Usage,
     first_token: Option<Instant>,
     worst: Option<FinishReason>,
     outcome: Outcome,
+}
+
+/// The metrics of the model that a request has begun with.
+#[derive(Debug)]
+enum Begun {
+    Generator(Arc<ModelMetrics>),
+    Encoder(Arc<EncoderMetrics>),
+}
+
+impl Begun {
+    fn ended(&self, request: EndedRequest) {
+        match self {
+            Self::Generator(metrics) => metrics.ended(request),
+            Self::Encoder(metrics) => metrics.ended(request),
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -82,7 +99,19 @@ impl OpenRecord {
     pub(crate) fn begin(&mut self, model: Arc<str>, prompt: TokenCount, of: Arc<ModelMetrics>) {
         self.model = Some(model);
         self.usage.prompt = prompt;
-        self.begun = Some(of);
+        self.begun = Some(Begun::Generator(of));
+    }
+
+    /// As [`OpenRecord::begin`], for a request of an encoder.
+    pub(crate) fn begin_encoding(
+        &mut self,
+        model: Arc<str>,
+        texts: TokenCount,
+        of: Arc<EncoderMetrics>,
+    ) {
+        self.model = Some(model);
+        self.usage.prompt = texts;
+        self.begun = Some(Begun::Encoder(of));
     }
 
     /// Notes who asks, by the request's own word.

@@ -57,6 +57,105 @@ pub enum Refusal {
         /// What could have been asked for, separated by commas.
         known: String,
     },
+    /// The model reads texts and does not continue them.
+    #[error(
+        "`{model}` is an encoder and answers no prompts; ask it at /v1/embeddings, /v1/rerank or /v1/score"
+    )]
+    NotAGenerator {
+        /// The model.
+        model: String,
+    },
+    /// The model continues texts and makes no vectors.
+    #[error(
+        "`{model}` is no encoder; {}",
+        if known.is_empty() { "none is served here: start the server with --embeddings MODEL".to_owned() }
+        else { format!("use one of: {known}") }
+    )]
+    NotAnEncoder {
+        /// The model.
+        model: String,
+        /// The encoders, separated by commas.
+        known: String,
+    },
+    /// The encoder judges pairs of texts and makes no vectors.
+    #[error(
+        "`{model}` judges pairs of texts and makes no vectors; ask it at /v1/rerank or /v1/score"
+    )]
+    NoVectors {
+        /// The model.
+        model: String,
+    },
+    /// The vectors do not have as many numbers as are wanted.
+    #[error(
+        "the vectors of `{model}` have {dimensions} dimensions and were not trained to be cut to {wanted}; \
+         leave `dimensions` out"
+    )]
+    Dimensions {
+        /// The model.
+        model: String,
+        /// What was asked for.
+        wanted: u32,
+        /// What there is.
+        dimensions: u32,
+    },
+    /// A text is longer than the encoder reads. It is never cut unless the client says so.
+    #[error(
+        "text {index} of `{field}` has {tokens} tokens and `{model}` reads at most {context}; shorten it, \
+         or send `truncate`: true to have its end cut off"
+    )]
+    TextTooLong {
+        /// The model.
+        model: String,
+        /// The field.
+        field: &'static str,
+        /// Which of the field's texts, from 0.
+        index: u32,
+        /// Tokens of the text, markers included.
+        tokens: u32,
+        /// Tokens that a text may have.
+        context: u32,
+    },
+    /// A text says nothing.
+    #[error("text {index} of `{field}` is empty; give at least one character or token")]
+    EmptyText {
+        /// The field.
+        field: &'static str,
+        /// Which of the field's texts, from 0.
+        index: u32,
+    },
+    /// More texts than the encoder could ever hold at once.
+    #[error(
+        "the request has {wanted} texts and this server holds at most {places} at once; send fewer"
+    )]
+    TooManyTexts {
+        /// Texts of the request.
+        wanted: u32,
+        /// Texts that may run or wait at once.
+        places: u32,
+    },
+    /// Every place for texts is taken.
+    #[error(
+        "the encoder is busy: {taken} of its {places} places for texts are taken and this request wants \
+         {wanted}; try again in {retry_after_s} s"
+    )]
+    EncoderBusy {
+        /// Texts that run or wait.
+        taken: u32,
+        /// Texts that may run or wait at once.
+        places: u32,
+        /// Texts of the request.
+        wanted: u32,
+        /// When to ask again.
+        retry_after_s: u32,
+    },
+    /// The encoder failed on a batch that had some of the request's texts.
+    #[error(
+        "`{model}` failed while it read the texts; nothing of the request is left, send it again"
+    )]
+    EncodingFailed {
+        /// The model.
+        model: String,
+    },
     /// The prompt leaves no room for an answer. It is never cut.
     #[error(
         "the prompt has {prompt} tokens and the context of `{model}` holds {context}, so no \
@@ -183,6 +282,15 @@ impl Refusal {
             Self::QueueTimeout { .. } => "queue_timeout",
             Self::TooManyAnswers { .. } => "too_many_answers",
             Self::UnknownModel { .. } => "unknown_model",
+            Self::NotAGenerator { .. } => "not_a_generator",
+            Self::NotAnEncoder { .. } => "not_an_encoder",
+            Self::NoVectors { .. } => "no_vectors",
+            Self::Dimensions { .. } => "dimensions",
+            Self::TextTooLong { .. } => "text_too_long",
+            Self::EmptyText { .. } => "empty_text",
+            Self::TooManyTexts { .. } => "too_many_texts",
+            Self::EncoderBusy { .. } => "encoder_busy",
+            Self::EncodingFailed { .. } => "encoding_failed",
             Self::PromptTooLong { .. } => "prompt_too_long",
             Self::EmptyPrompt => "empty_prompt",
             Self::UnknownToken { .. } => "unknown_token",

@@ -54,6 +54,12 @@ pub enum AskKind {
     Detokenize,
     /// Nobody knows: it was turned away before it was read.
     Unread,
+    /// Vectors of texts.
+    Embedding,
+    /// Texts in the order of their fit to another.
+    Rerank,
+    /// How well texts fit.
+    Score,
 }
 
 impl AskKind {
@@ -66,6 +72,9 @@ impl AskKind {
             Self::Tokenize => "tokenize",
             Self::Detokenize => "detokenize",
             Self::Unread => "unread",
+            Self::Embedding => "embedding",
+            Self::Rerank => "rerank",
+            Self::Score => "score",
         }
     }
 }

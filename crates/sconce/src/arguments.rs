@@ -97,7 +97,24 @@ pub(crate) struct ServeArguments {
     #[arg(long, short, value_name = "N")]
     pub(crate) threads: Option<NonZeroU32>,
     #[command(flatten)]
+    pub(crate) encoder: EncoderArguments,
+    #[command(flatten)]
     pub(crate) limits: LimitArguments,
+}
+
+/// An encoder beside the models.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EncoderArguments {
+    /// An encoder to serve as well, for embeddings, reranking and scores: a card's name, or a folder with
+    /// a model.safetensors.
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) embeddings: Option<String>,
+    /// Threads that the encoder computes on [default: one for each processor].
+    #[arg(long, value_name = "N")]
+    pub(crate) encoder_threads: Option<NonZeroU32>,
+    /// Texts that the encoder may have waiting or running; more are answered 429.
+    #[arg(long, value_name = "N", default_value = "4096")]
+    pub(crate) texts_max: NonZeroU32,
 }
 
 /// Where the server can be reached, and by whom.

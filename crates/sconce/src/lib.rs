@@ -5,6 +5,7 @@ mod arguments;
 mod byte_count;
 mod commands;
 mod declaring;
+mod encoder;
 mod fetch;
 mod grammars;
 mod loading;

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use indicatif::ProgressBar;
-use sconce_catalog::{ModelReference, ResolvedModel};
+use sconce_catalog::{ModelCard, ModelKind, ModelReference, ResolvedModel};
 use sconce_domain::{BlockCount, TokenCount};
 use sconce_engine::EngineLimits;
 use sconce_model::{
@@ -78,6 +78,12 @@ impl FileLoader {
     fn look(&self) -> Result<ModelNeeds> {
         let resolving = fetch::resolve_reference(&self.reference, &self.fetching);
         let model = self.runtime.block_on(resolving)?;
+        let is_encoder = |it: &ModelCard| it.kind == ModelKind::Encoder;
+        ensure!(
+            !model.card.as_ref().is_some_and(is_encoder),
+            "{} is an encoder and continues no text; give it with --embeddings, beside another model",
+            model.name
+        );
         let file = GgufFile::open(&model.path)?;
         let spec = spec_for(&file)?;
         let kv_blocks = self.kv_blocks(&spec);
@@ -284,7 +290,7 @@ fn start_engine(
     EngineThread::start(build, engine_limits, context).context("the engine's thread did not start")
 }
 
-fn created_s(path: &Path) -> u64 {
+pub(crate) fn created_s(path: &Path) -> u64 {
     let modified = path
         .metadata()
         .and_then(|it| it.modified())

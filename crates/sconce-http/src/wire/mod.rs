@@ -4,11 +4,13 @@ mod chat_answer;
 mod chat_request;
 mod completion_answer;
 mod completion_request;
+mod embeddings;
 mod fields;
 mod foreign;
 mod grammar;
 mod model_list;
 mod options;
+mod rerank;
 mod strict_json;
 mod tokens;
 mod tools;
@@ -18,8 +20,10 @@ pub(crate) use chat_answer::ChatDialect;
 pub(crate) use chat_request::parse_chat;
 pub(crate) use completion_answer::CompletionDialect;
 pub(crate) use completion_request::parse_completion;
+pub(crate) use embeddings::{EmbeddingList, parse_embed};
 pub(crate) use model_list::{ModelList, ModelObject, parse_model_name};
 pub(crate) use options::{Delivery, ParsedRequest};
+pub(crate) use rerank::{RankedList, ScoreList, parse_rerank, parse_score};
 pub(crate) use tokens::{
     DetokenizeRequest, TextObject, TokenizeRequest, TokenizerObject, TokensObject,
     parse_detokenize, parse_tokenize,

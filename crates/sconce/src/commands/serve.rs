@@ -4,15 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use sconce_catalog::ResolvedModel;
 use sconce_http::{HttpLimits, HttpState};
-use sconce_pipeline::{Displaces, MemoryLimits, ModelStatus, Pipeline};
+use sconce_pipeline::{Displaces, EncoderThread, MemoryLimits, ModelStatus, Pipeline};
 use tokio::net::TcpListener;
 
 use crate::access::{access, reload_on_hangup};
-use crate::arguments::{FetchArguments, ServeArguments};
+use crate::arguments::{EncoderArguments, FetchArguments, ServeArguments};
 use crate::output::say;
 use crate::signals::StopSignal;
-use crate::{declaring, sizing};
+use crate::{declaring, encoder, fetch, sizing};
 
 /// Serves until a signal comes, then lets running requests finish.
 pub(crate) async fn run(arguments: ServeArguments, fetching: &FetchArguments) -> Result<()> {
@@ -40,10 +41,10 @@ pub(crate) async fn run(arguments: ServeArguments, fetching: &FetchArguments) ->
     let signal = StopSignal::listen()?;
     let mut server = tokio::spawn(sconce_http::serve(listener, state, signal.wait()));
     say(&format!("listening on http://{address}"));
-    tokio::select! {
-        started = start(&pipeline, address) => started?,
+    let _encoder = tokio::select! {
+        started = start_all(&pipeline, &arguments, fetching, address) => started?,
         ended = &mut server => return Ok(ended?),
-    }
+    };
     tokio::select! {
         () = pipeline.unload_the_idle() => {}
         ended = server => ended?,
@@ -67,6 +68,40 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
+/// Loads what is to be there from the start. The encoder lives as long as what is returned.
+async fn start_all(
+    pipeline: &Arc<Pipeline>,
+    arguments: &ServeArguments,
+    fetching: &FetchArguments,
+    address: SocketAddr,
+) -> Result<Option<EncoderThread>> {
+    let encoder = match &arguments.encoder.embeddings {
+        Some(name) => {
+            let model = fetch::resolve(name, fetching).await?;
+            Some(start_encoder(model, arguments.encoder.clone(), pipeline).await?)
+        }
+        None => None,
+    };
+    start(pipeline, address).await?;
+    Ok(encoder)
+}
+
+async fn start_encoder(
+    model: ResolvedModel,
+    arguments: EncoderArguments,
+    pipeline: &Arc<Pipeline>,
+) -> Result<EncoderThread> {
+    let loader = Arc::clone(pipeline);
+    let load = move || encoder::load(&model, &arguments, &loader);
+    let loaded = tokio::task::spawn_blocking(load).await??;
+    say(&format!(
+        "{} is ready after {:.1} s: {}",
+        loaded.served.name, loaded.seconds, loaded.description
+    ));
+    pipeline.serve_encoder(loaded.served);
+    Ok(loaded.thread)
+}
+
 /// Loads the models that are to be there from the start, one after the other, as far as there is
 /// room.
 async fn start(pipeline: &Pipeline, address: SocketAddr) -> Result<()> {
@@ -85,7 +120,8 @@ async fn start(pipeline: &Pipeline, address: SocketAddr) -> Result<()> {
             _ => {}
         }
     }
-    if failures.len() == models.len() {
+    let encoders = models.iter().filter(|it| it.status == ModelStatus::Ready);
+    if failures.len() == models.len() - encoders.count() {
         bail!(failures.join("\n"));
     }
     say(&format!(

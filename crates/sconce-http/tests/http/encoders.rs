@@ -1,0 +1,402 @@
+//! Embeddings, reranking and scores over a hand-made encoder: a vector counts a text's colours.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use expect_test::expect;
+use sconce_domain::{EncoderText, TokenCount};
+use sconce_http::HttpLimits;
+use sconce_pipeline::{Encode, EncoderKind, EncoderLimits, EncoderThread, ServedEncoder};
+use sconce_text::EncoderTokenizer;
+use serde_json::{Value, json};
+
+use crate::server::{Reply, Server};
+use crate::stage::{Stage, eventually};
+
+/// Tokens 0 to 2 are markers; the encoder panics when it reads `panic`.
+const WORDS: [&str; 7] = ["[CLS]", "[SEP]", "[UNK]", "red", "green", "blue", "panic"];
+const CONTEXT: u32 = 8;
+const TEXTS_MAX: u32 = 6;
+
+/// Counts colours, or of two texts the tokens they have in common.
+#[derive(Debug)]
+struct Colours {
+    kind: EncoderKind,
+    pass: Duration,
+}
+
+impl Encode for Colours {
+    fn encode(&mut self, texts: &[&EncoderText]) -> Vec<Vec<f32>> {
+        std::thread::sleep(self.pass);
+        let count = |tokens: &[sconce_domain::TokenId], id| {
+            tokens.iter().filter(|it| it.0 == id).count() as f32
+        };
+        let result = |text: &&EncoderText| {
+            assert_eq!(count(&text.tokens, 6), 0.0, "the encoder was told to panic");
+            let (first, second) = text.tokens.split_at(text.second_starts);
+            match self.kind {
+                EncoderKind::Vectors { .. } => [3, 4, 5]
+                    .iter()
+                    .map(|it| count(&text.tokens, *it))
+                    .collect(),
+                EncoderKind::Scores => {
+                    let common = |id| count(first, id).min(count(second, id));
+                    vec![[3, 4, 5].iter().map(|it| common(*it)).sum::<f32>() - 1.0]
+                }
+            }
+        };
+        texts.iter().map(result).collect()
+    }
+}
+
+fn tokenizer() -> EncoderTokenizer {
+    let vocabulary: serde_json::Map<String, Value> = WORDS
+        .iter()
+        .zip(0..)
+        .map(|(word, id)| ((*word).to_owned(), Value::from(id)))
+        .collect();
+    let marker =
+        |name: &str, segment: u32| json!({"SpecialToken": {"id": name, "type_id": segment}});
+    let text = |name: &str, segment: u32| json!({"Sequence": {"id": name, "type_id": segment}});
+    let (begin, end) = (marker("[CLS]", 0), marker("[SEP]", 0));
+    let file = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": null, "pre_tokenizer": {"type": "Whitespace"}, "decoder": null,
+        "post_processor": {"type": "TemplateProcessing",
+            "single": [begin, text("A", 0), end],
+            "pair": [begin, text("A", 0), end, text("B", 1), marker("[SEP]", 1)],
+            "special_tokens": {
+                "[CLS]": {"id": "[CLS]", "ids": [0], "tokens": ["[CLS]"]},
+                "[SEP]": {"id": "[SEP]", "ids": [1], "tokens": ["[SEP]"]}}},
+        "model": {"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocabulary},
+    });
+    EncoderTokenizer::from_json(file.to_string().as_bytes()).unwrap()
+}
+
+/// A stage with an encoder called `colours`.
+struct Show {
+    stage: Stage,
+    server: Server,
+    _thread: EncoderThread,
+}
+
+impl Show {
+    async fn new(kind: EncoderKind, pass_ms: u64) -> Self {
+        let stage = Stage::echo(0);
+        let limits = EncoderLimits {
+            batch_tokens_max: 16,
+            texts_max: TEXTS_MAX,
+        };
+        let colours = Colours {
+            kind,
+            pass: Duration::from_millis(pass_ms),
+        };
+        let context = stage.pipeline.encoder_context("colours");
+        let thread = EncoderThread::start(colours, limits, context).unwrap();
+        stage.pipeline.serve_encoder(ServedEncoder {
+            name: Arc::from("colours"),
+            aliases: vec!["colors".to_owned()],
+            tokenizer: Arc::new(tokenizer()),
+            kind,
+            context: TokenCount(CONTEXT),
+            vocabulary: 7,
+            encoder: thread.handle(),
+            created_s: 1_700_000_001,
+        });
+        let server = Server::start(&stage.pipeline, HttpLimits::default()).await;
+        Self {
+            stage,
+            server,
+            _thread: thread,
+        }
+    }
+
+    async fn of_vectors() -> Self {
+        Self::new(EncoderKind::Vectors { dimensions: 3 }, 0).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Reply {
+        self.server.post(path, body.to_string().as_bytes()).await
+    }
+
+    async fn told(&self, path: &str, body: Value) -> Value {
+        self.post(path, body).await.json()
+    }
+}
+
+#[tokio::test]
+async fn texts_become_vectors_of_length_one_in_their_order() {
+    let show = Show::of_vectors().await;
+    let told = show
+        .told(
+            "/v1/embeddings",
+            json!({"model": "colours", "input": ["red green", "blue"]}),
+        )
+        .await;
+    expect![[r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.70710677,0.70710677,0.0]},{"object":"embedding","index":1,"embedding":[0.0,0.0,1.0]}],"model":"colours","usage":{"prompt_tokens":7,"total_tokens":7}}"#]].assert_eq(&told.to_string());
+    for (input, wanted) in [
+        (json!("blue blue"), json!([0.0, 0.0, 1.0])),
+        (json!([0, 3, 1]), json!([1.0, 0.0, 0.0])),
+        (json!([[4, 4], [5]]), json!([0.0, 1.0, 0.0])),
+    ] {
+        let told = show.told("/v1/embeddings", json!({"input": input})).await;
+        assert_eq!(told["data"][0]["embedding"], wanted, "{input}");
+    }
+    let raw = json!({"input": "red red", "normalize": false, "dimensions": 3, "model": "colors"});
+    let told = show.told("/v1/embeddings", raw).await;
+    assert_eq!(told["data"][0]["embedding"], json!([2.0, 0.0, 0.0]));
+}
+
+#[tokio::test]
+async fn base64_is_the_same_numbers() {
+    let show = Show::of_vectors().await;
+    let body = json!({"input": "blue", "encoding_format": "base64", "user": "me"});
+    let told = show.told("/v1/embeddings", body).await;
+    assert_eq!(told["data"][0]["embedding"], "AAAAAAAAAAAAAIA/");
+}
+
+#[tokio::test]
+async fn a_text_that_is_too_long_is_cut_only_if_the_client_says_so() {
+    let show = Show::of_vectors().await;
+    let long = "red red red red green blue blue blue";
+    let reply = show
+        .post("/v1/embeddings", json!({"input": ["red", long]}))
+        .await;
+    assert_eq!(reply.status, 400);
+    assert_eq!(reply.json()["error"]["code"], "context_length_exceeded");
+    let fact = reply.json()["error"]["message"].to_string();
+    assert!(fact.contains("text 1 of `input` has 10 tokens"), "{fact}");
+    for (cut, wanted, tokens) in [
+        (json!({"truncate": true}), json!([4.0, 1.0, 1.0]), 8),
+        (
+            json!({"truncate_prompt_tokens": -1}),
+            json!([4.0, 1.0, 1.0]),
+            8,
+        ),
+        (
+            json!({"truncate_prompt_tokens": 4}),
+            json!([2.0, 0.0, 0.0]),
+            4,
+        ),
+        (
+            json!({"truncate_prompt_tokens": 99}),
+            json!([4.0, 1.0, 1.0]),
+            8,
+        ),
+    ] {
+        let mut body = json!({"input": long, "normalize": false});
+        body.as_object_mut()
+            .unwrap()
+            .extend(cut.as_object().unwrap().clone());
+        let told = show.told("/v1/embeddings", body).await;
+        assert_eq!(told["data"][0]["embedding"], wanted, "{cut}");
+        assert_eq!(told["usage"]["prompt_tokens"], tokens, "{cut}");
+    }
+}
+
+#[tokio::test]
+async fn documents_come_back_in_the_order_of_their_fit() {
+    let show = Show::of_vectors().await;
+    let documents = json!(["blue", {"text": "red green"}, "red"]);
+    let body = json!({"query": "red", "documents": documents});
+    let told = show.told("/v1/rerank", body.clone()).await;
+    expect![[r#"[{"index":2,"relevance_score":1.0},{"index":1,"relevance_score":0.70710677},{"index":0,"relevance_score":0.0}]"#]].assert_eq(&told["results"].to_string());
+    assert_eq!(told["usage"]["total_tokens"], 13);
+    let mut best = body;
+    best["top_n"] = json!(1);
+    best["return_documents"] = json!(true);
+    let told = show.told("/v2/rerank", best).await;
+    assert_eq!(
+        told["results"],
+        json!([{"index": 2, "relevance_score": 1.0, "document": {"text": "red"}}])
+    );
+    let cut = json!({"query": "red", "documents": ["blue red"], "max_tokens_per_doc": 1});
+    let told = show.told("/v1/rerank", cut).await;
+    assert_eq!(told["results"][0]["relevance_score"], 0.0);
+}
+
+#[tokio::test]
+async fn pairs_are_scored_one_by_one_or_against_one() {
+    let show = Show::of_vectors().await;
+    let scores = |told: Value| -> Vec<f64> {
+        let data = told["data"].as_array().unwrap();
+        data.iter()
+            .map(|it| it["score"].as_f64().unwrap())
+            .collect()
+    };
+    let one = json!({"text_1": "red", "text_2": ["red", "blue"]});
+    assert_eq!(scores(show.told("/v1/score", one).await), [1.0, 0.0]);
+    let each = json!({"text_1": ["red", "blue"], "text_2": ["red", "blue"]});
+    assert_eq!(scores(show.told("/v1/score", each).await), [1.0, 1.0]);
+    let reply = show
+        .post(
+            "/v1/score",
+            json!({"text_1": ["red", "red"], "text_2": "red"}),
+        )
+        .await;
+    assert_eq!(
+        (reply.status, &reply.json()["error"]["param"]),
+        (400, &json!("text_1"))
+    );
+}
+
+#[tokio::test]
+async fn an_encoder_of_pairs_judges_them_together_and_makes_no_vectors() {
+    let show = Show::new(EncoderKind::Scores, 0).await;
+    let body = json!({"query": "red blue", "documents": ["green", "blue red", "red"]});
+    let told = show.told("/v1/rerank", body).await;
+    expect![[r#"[{"index":1,"relevance_score":0.7310586},{"index":2,"relevance_score":0.5},{"index":0,"relevance_score":0.26894143}]"#]].assert_eq(&told["results"].to_string());
+    let reply = show.post("/v1/embeddings", json!({"input": "red"})).await;
+    assert_eq!(
+        (reply.status, &reply.json()["error"]["code"]),
+        (400, &json!("no_vectors"))
+    );
+    let long = json!({"text_1": "red red", "text_2": "blue blue blue red", "truncate": true});
+    let told = show.told("/v1/score", long.clone()).await;
+    assert_eq!(told["usage"]["prompt_tokens"], CONTEXT);
+    let mut refused = long;
+    refused["truncate"] = json!(false);
+    let reply = show.post("/v1/score", refused).await;
+    assert_eq!(reply.json()["error"]["code"], "context_length_exceeded");
+}
+
+fn wrong_requests() -> Vec<(&'static str, Value)> {
+    vec![
+        ("/v1/embeddings", json!({})),
+        ("/v1/embeddings", json!({"input": []})),
+        ("/v1/embeddings", json!({"input": ""})),
+        ("/v1/embeddings", json!({"input": ["red", 3]})),
+        ("/v1/embeddings", json!({"input": [[3], [7]]})),
+        ("/v1/embeddings", json!({"input": "red", "dimensions": 2})),
+        (
+            "/v1/embeddings",
+            json!({"input": "red", "encoding_format": "int8"}),
+        ),
+        (
+            "/v1/embeddings",
+            json!({"input": "red", "truncate_prompt_tokens": 0}),
+        ),
+        ("/v1/embeddings", json!({"input": "red", "task": "search"})),
+        ("/v1/embeddings", json!({"input": "red", "model": "nobody"})),
+        ("/v1/embeddings", json!({"input": "red", "model": "tiny"})),
+        ("/v1/embeddings", json!({"input": vec!["red"; 7]})),
+        ("/v1/rerank", json!({"documents": ["red"]})),
+        ("/v1/rerank", json!({"query": "red", "documents": []})),
+        (
+            "/v1/rerank",
+            json!({"query": "red", "documents": [{"title": "red"}]}),
+        ),
+        (
+            "/v1/rerank",
+            json!({"query": "red", "documents": ["red", ""]}),
+        ),
+        (
+            "/v1/rerank",
+            json!({"query": "red", "documents": ["red"], "top_n": 0}),
+        ),
+        ("/v1/score", json!({"text_1": "red"})),
+        (
+            "/v1/completions",
+            json!({"prompt": "red", "model": "colours"}),
+        ),
+        (
+            "/v1/chat/completions",
+            json!({"messages": [{"role": "user", "content": "a"}], "model": "colors"}),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_by_name() {
+    let show = Show::of_vectors().await;
+    let mut told = String::new();
+    for (path, body) in wrong_requests() {
+        let reply = show.post(path, body).await;
+        let error = reply.json()["error"].clone();
+        let (param, code) = (&error["param"], &error["code"]);
+        told += &format!("{} {param} {code}: {}\n", reply.status, error["message"]);
+    }
+    expect![[r#"
+        400 "input" "invalid_value": "`input` is missing; it must be a string, a list of strings, a list of token ids or a list of such lists"
+        400 "input" "invalid_value": "`input` is an empty list; give at least one text"
+        400 "input" "empty_text": "text 0 of `input` is empty; give at least one character or token"
+        400 "input[1]" "invalid_value": "`input[1]` must be a string or a list of token ids, not 3"
+        400 "input" "unknown_token": "`input` has token id 7 and `colours` knows ids 0 to 6"
+        400 "dimensions" "dimensions": "the vectors of `colours` have 3 dimensions and were not trained to be cut to 2; leave `dimensions` out"
+        400 "encoding_format" "invalid_value": "`encoding_format` must be \"float\" or \"base64\""
+        400 "truncate_prompt_tokens" "invalid_value": "`truncate_prompt_tokens` must be -1 or at least 1, not 0"
+        400 "task" "unknown_parameter": "`task` is no field this server knows; remove it or correct its name"
+        404 "model" "model_not_found": "the model `nobody` is not served here; use one of: colours"
+        400 "model" "not_an_encoder": "`tiny` is no encoder; use one of: colours"
+        400 null "too_many_texts": "the request has 7 texts and this server holds at most 6 at once; send fewer"
+        400 "query" "invalid_value": "`query` is missing; it must be a string"
+        400 "documents" "invalid_value": "`documents` is an empty list; give at least one"
+        400 "documents[0].title" "unknown_parameter": "`documents[0].title` is no field this server knows; remove it or correct its name"
+        400 "documents" "empty_text": "text 1 of `documents` is empty; give at least one character or token"
+        400 "top_n" "invalid_value": "`top_n` must be a whole number from 1 to 4294967295, not 0"
+        400 "text_2" "invalid_value": "`text_2` is missing; it must be a string or a list of strings"
+        400 "model" "not_a_generator": "`colours` is an encoder and answers no prompts; ask it at /v1/embeddings, /v1/rerank or /v1/score"
+        400 "model" "not_a_generator": "`colours` is an encoder and answers no prompts; ask it at /v1/embeddings, /v1/rerank or /v1/score"
+    "#]].assert_eq(&told);
+}
+
+#[tokio::test]
+async fn both_kinds_of_models_are_listed_and_counted() {
+    let show = Show::of_vectors().await;
+    let listed = show.server.get("/v1/models").await.json();
+    let names: Vec<&Value> = listed["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["id"])
+        .collect();
+    assert_eq!(names, ["tiny", "colours"]);
+    let found = show.server.get("/v1/models/colors").await.json();
+    assert_eq!(found["max_model_len"], CONTEXT);
+    show.told("/v1/embeddings", json!({"input": ["red", "blue blue"]}))
+        .await;
+    let metrics = show.server.get("/metrics").await.body;
+    for line in [
+        "vllm:prompt_tokens_total{engine=\"0\",model_name=\"colours\"} 7",
+        "vllm:request_success_total{engine=\"0\",finished_reason=\"stop\",model_name=\"colours\"} 1",
+        "sconce_encoder_texts_total{engine=\"0\",model_name=\"colours\"} 2",
+        "sconce_encoder_texts_waiting{engine=\"0\",model_name=\"colours\"} 0",
+    ] {
+        assert!(
+            metrics.lines().any(|it| it == line),
+            "{line} is not in\n{metrics}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_pass_that_panics_fails_its_own_requests_and_no_later_ones() {
+    let show = Show::of_vectors().await;
+    let reply = show.post("/v1/embeddings", json!({"input": "panic"})).await;
+    assert_eq!(
+        (reply.status, &reply.json()["error"]["code"]),
+        (500, &json!("device_failed"))
+    );
+    let reply = show.post("/v1/embeddings", json!({"input": "red"})).await;
+    assert_eq!(reply.status, 200);
+}
+
+#[tokio::test]
+async fn a_full_encoder_says_when_to_come_again_and_leavers_give_their_places_back() {
+    let show = Show::new(EncoderKind::Vectors { dimensions: 3 }, 300).await;
+    let body = json!({"input": vec!["red"; 5]}).to_string();
+    let leaver = show.server.open("/v1/embeddings", &body).await;
+    let pipeline = &show.stage.pipeline;
+    eventually("the texts have places", || pipeline.answers_open() == 5).await;
+    let reply = show
+        .post("/v1/embeddings", json!({"input": ["red", "blue"]}))
+        .await;
+    assert_eq!(
+        (reply.status, reply.header("retry-after")),
+        (429, Some("1"))
+    );
+    drop(leaver);
+    eventually("the places are free", || pipeline.answers_open() == 0).await;
+    let reply = show.post("/v1/embeddings", json!({"input": "red"})).await;
+    assert_eq!(reply.status, 200);
+}

@@ -1,0 +1,65 @@
+//! The default encoder beside the default model, asked by the official client and by hand.
+
+use std::path::Path;
+use std::process::Command;
+
+use sconce_tests::python_with;
+use serde_json::{Value, json};
+
+use crate::server::{CHAT, Server};
+
+/// The release that the test was written with.
+const CLIENT: &str = "openai==3.57.0";
+const SERVED: [&str; 2] = ["--embeddings", "minilm"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_python_client_gets_vectors_in_either_format() {
+    let python = match python_with(CLIENT) {
+        Ok(python) => python,
+        Err(reason) => {
+            println!("skipped: {CLIENT} cannot be installed: {reason}");
+            return;
+        }
+    };
+    let server = Server::start(&SERVED).await;
+    let url = format!("{}/v1", server.url);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("http/embeddings_client.py");
+    let output = tokio::task::spawn_blocking(move || {
+        Command::new(python).arg(script).arg(url).output().unwrap()
+    });
+    let output = output.await.unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}{complaint}");
+    assert!(told.contains("all vectors came as expected"), "{told}");
+}
+
+#[tokio::test]
+async fn a_real_encoder_ranks_documents_and_keeps_to_its_own_endpoints() {
+    let server = Server::start(&SERVED).await;
+    let request = json!({
+        "query": "How many people live in Berlin?",
+        "documents": [
+            "Berlin is well known for its museums.",
+            "Berlin had a population of 3,520,031 registered inhabitants in 2016.",
+            "Bread is baked from flour, water and salt.",
+        ],
+        "top_n": 2,
+    });
+    let ranked = server.whole("/v1/rerank", &request).await;
+    let order: Vec<&Value> = ranked["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["index"])
+        .collect();
+    assert_eq!(order, [1, 0]);
+    let chat = json!({"model": "minilm", "messages": [{"role": "user", "content": "Hello"}]});
+    let refused = server.post(CHAT, chat.to_string()).await;
+    assert_eq!(refused.status(), 400);
+    let told: Value = refused.json().await.unwrap();
+    assert_eq!(told["error"]["code"], "not_a_generator");
+    let ready = server.get("/v1/models").await;
+    let listed: Value = ready.json().await.unwrap();
+    assert_eq!(listed["data"][1]["id"], "all-minilm-l6-v2");
+}
