@@ -11,6 +11,7 @@
 mod answers;
 mod bad_input;
 mod call_fixtures;
+mod call_probe;
 mod command_line;
 mod crowd;
 mod encoders;
