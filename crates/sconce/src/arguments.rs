@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::byte_count;
+use crate::model_limit::ModelLimit;
 
 /// A self-hosted server for open-weight language models.
 #[derive(Debug, Parser)]
@@ -143,6 +144,10 @@ pub(crate) struct SharingArguments {
     /// Another name for a model.
     #[arg(long, value_name = "NAME=MODEL", value_parser = alias)]
     pub(crate) alias: Vec<Alias>,
+    /// What one model takes on, where it differs from the others: kv-tokens, running-max, queue-max or
+    /// idle-unload-s.
+    #[arg(long, value_name = "MODEL:FIELD=VALUE", value_parser = ModelLimit::parse)]
+    pub(crate) limit: Vec<ModelLimit>,
     /// Memory for weights and KV caches of all models together, such as 6GB or 800MB [default: what is
     /// free at the start].
     #[arg(long, value_name = "BYTES", value_parser = byte_count::parse)]

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use sconce_catalog::{Catalog, ModelReference};
 use sconce_pipeline::{AdmissionLimits, DeclaredModel};
 use tokio::runtime::Handle;
@@ -12,13 +12,15 @@ use crate::arguments::{FetchArguments, LimitArguments, ServeArguments};
 use crate::loading::FileLoader;
 
 /// A model that was asked for, before its file is looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 struct Declaration {
     /// As it was written.
     source: String,
     reference: ModelReference,
     name: String,
     aliases: Vec<String>,
+    limits: LimitArguments,
+    idle_unload_s: u64,
 }
 
 /// The models of the command line, the default one first. Nothing is fetched or read yet.
@@ -29,18 +31,17 @@ pub(crate) fn declared(
 ) -> Result<Vec<DeclaredModel>> {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.map_or(processors, |it| it.get() as usize);
-    let limits = admission_limits(&arguments.limits);
     let model = |declaration: Declaration| DeclaredModel {
         name: declaration.name.into(),
         aliases: declaration.aliases,
-        limits,
+        limits: admission_limits(&declaration.limits),
         at_start: !arguments.sharing.load_on_demand,
-        idle_unload: Some(Duration::from_secs(arguments.sharing.idle_unload_s))
+        idle_unload: Some(Duration::from_secs(declaration.idle_unload_s))
             .filter(|it| !it.is_zero()),
         loader: Arc::new(FileLoader {
             reference: declaration.reference,
             fetching: fetching.clone(),
-            limits: arguments.limits.clone(),
+            limits: declaration.limits,
             threads,
             memory_bytes,
             runtime: Handle::current(),
@@ -79,18 +80,31 @@ fn declarations(arguments: &ServeArguments) -> Result<Vec<Declaration>> {
             name: reference.served_name(),
             aliases: card.map_or_else(Vec::new, |it| it.aliases.clone()),
             reference,
+            limits: arguments.limits.clone(),
+            idle_unload_s: arguments.sharing.idle_unload_s,
         });
     }
     for alias in &arguments.sharing.alias {
-        let is_meant = |it: &&mut Declaration| it.name == alias.model || it.source == alias.model;
-        let Some(declaration) = declarations.iter_mut().find(is_meant) else {
-            bail!(
-                "--alias {}={} is for a model that is not served; serve it, too, or correct its name",
-                alias.name,
-                alias.model
-            );
-        };
+        let declaration = meant(&mut declarations, "--alias", &alias.model)?;
         declaration.aliases.push(alias.name.clone());
     }
+    for limit in &arguments.sharing.limit {
+        let declaration = meant(&mut declarations, "--limit", &limit.model)?;
+        limit.apply(&mut declaration.limits, &mut declaration.idle_unload_s);
+    }
     Ok(declarations)
+}
+
+/// The model that `option` means by `word`: a name, an alias, or how it was written.
+fn meant<'a>(
+    declarations: &'a mut [Declaration],
+    option: &str,
+    word: &str,
+) -> Result<&'a mut Declaration> {
+    let is_meant = |it: &&mut Declaration| {
+        it.name == word || it.source == word || it.aliases.iter().any(|alias| alias == word)
+    };
+    declarations.iter_mut().find(is_meant).with_context(|| {
+        format!("{option} is for {word}, which is not served; serve it, too, or correct its name")
+    })
 }

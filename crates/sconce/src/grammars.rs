@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sconce_domain::Grammar;
 use sconce_engine::Constraint;
+use sconce_model::give_back_free_pages;
 use sconce_pipeline::{CompiledGrammar, GrammarCompiler, GrammarRefused, Grammars};
 use sconce_text::Tokenizer;
 
@@ -22,6 +23,9 @@ fn prepare(compiler: Arc<Compiler>) {
         if let Err(error) = compiler.compile(&Grammar::JsonObject) {
             tracing::warn!(%error, "answers of this model cannot be held to a form");
         }
+        // A model that was unloaded meanwhile leaves its vocabulary here.
+        drop(compiler);
+        give_back_free_pages();
     };
     let builder = std::thread::Builder::new().name("sconce-grammar".to_owned());
     if let Err(error) = builder.spawn(first) {

@@ -11,6 +11,7 @@ mod grammars;
 mod loading;
 mod logging;
 mod machine;
+mod model_limit;
 mod output;
 mod paths;
 mod signals;

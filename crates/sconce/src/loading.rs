@@ -90,7 +90,7 @@ impl FileLoader {
         let needs = ModelNeeds {
             weight_bytes: Decoder::weight_bytes(&file, &spec)?,
             kv_bytes: (kv_blocks * Decoder::kv_block_bytes(&spec, self.kv_type())) as u64,
-            context: spec.context,
+            context: spec.context.min(sequence_tokens_max(kv_blocks)),
             created_s: created_s(&model.path),
         };
         let found = Found {
@@ -165,6 +165,12 @@ impl FileLoader {
         let tokens = self.limits.kv_tokens.map_or_else(chosen, u32::from);
         (tokens as usize).div_ceil(Decoder::BLOCK_TOKENS)
     }
+}
+
+/// As the engine has it: the last token of an answer is said and never written to the cache.
+fn sequence_tokens_max(kv_blocks: usize) -> TokenCount {
+    let tokens = kv_blocks * Decoder::BLOCK_TOKENS + 1;
+    TokenCount(u32::try_from(tokens).unwrap_or(u32::MAX))
 }
 
 fn announce(served: &ServedModel, description: &str, begun: Instant) {
