@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use crate::fetch::Wanted;
-use crate::reference::WEIGHTS;
+use crate::folder::{self, weights_in};
+use crate::reference::is_model_folder;
 use crate::slot::{Expected, Slot};
 use crate::{
-    CatalogError, FetchSettings, Integrity, ModelCache, ModelCard, ModelReference, ProgressSink,
-    Source,
+    CatalogError, FetchSettings, HubFile, Integrity, ModelCache, ModelCard, ModelReference,
+    ProgressSink, Source,
 };
 
 /// The cards of `models/`: name of the file without its ending, and content.
@@ -145,23 +146,16 @@ impl Catalog {
                     integrity,
                 })
             }
-            ModelReference::Hub(file) => {
-                let name = reference.served_name();
-                let wanted = Wanted {
-                    name: &name,
-                    slot: cache.hub_slot(file),
-                    expected: Expected::default(),
-                    sources: &[Source::Hub(file.clone())],
-                    shared_wheels: None,
-                };
-                let integrity = wanted.obtain(settings, progress).await?;
+            ModelReference::HubFolder(folder) => {
+                let fetched = folder::obtain(folder, cache, settings, progress).await?;
                 Ok(ResolvedModel {
-                    path: wanted.slot.path(),
-                    name,
+                    path: fetched.path,
+                    name: folder.to_string(),
                     card: None,
-                    integrity,
+                    integrity: fetched.integrity,
                 })
             }
+            ModelReference::Hub(file) => resolve_hub_file(file, cache, settings, progress).await,
         }
     }
 
@@ -193,6 +187,44 @@ impl Catalog {
         }
         Ok(cache.card_path(card))
     }
+}
+
+/// Fetches a file, and where it is a part of a model, all parts.
+async fn resolve_hub_file(
+    file: &HubFile,
+    cache: &ModelCache,
+    settings: &FetchSettings,
+    progress: ProgressSink<'_>,
+) -> Result<ResolvedModel, CatalogError> {
+    let parts = file.parts();
+    let mut integrity = Integrity::Sha256;
+    for part in &parts {
+        let found = obtain_hub_file(part, cache, settings, progress).await?;
+        integrity = integrity.max(found);
+    }
+    Ok(ResolvedModel {
+        path: cache.hub_path(parts.first().unwrap_or(file)),
+        name: file.to_string(),
+        card: None,
+        integrity,
+    })
+}
+
+/// Finds a file of the hub in the cache, or fetches it.
+pub(crate) async fn obtain_hub_file(
+    file: &HubFile,
+    cache: &ModelCache,
+    settings: &FetchSettings,
+    progress: ProgressSink<'_>,
+) -> Result<Integrity, CatalogError> {
+    let wanted = Wanted {
+        name: &file.to_string(),
+        slot: cache.hub_slot(file),
+        expected: Expected::default(),
+        sources: &[Source::Hub(file.clone())],
+        shared_wheels: None,
+    };
+    wanted.obtain(settings, progress).await
 }
 
 /// The place and the content of each of the card's files, the main one first.
@@ -246,9 +278,9 @@ async fn obtain_all(
 
 fn resolve_path(mut path: PathBuf, name: String) -> Result<ResolvedModel, CatalogError> {
     if path.is_dir() {
-        path.push(WEIGHTS);
+        path = weights_in(path);
     }
-    if !path.is_file() {
+    if !path.is_file() && !is_model_folder(&path) {
         return Err(CatalogError::NoSuchFile { path });
     }
     Ok(ResolvedModel {

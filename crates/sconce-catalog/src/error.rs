@@ -17,16 +17,23 @@ pub enum CatalogError {
         /// What is wrong in it.
         reason: String,
     },
-    /// A reference that has none of the three forms.
+    /// A reference that has none of the forms.
     #[error(
         "{text:?} names no model: give one of {known}, \
-         a path that ends in .gguf, or HUB/REPO:FILE.gguf (HUB/REPO@REVISION:FILE.gguf)"
+         a path that ends in .gguf or a folder with config.json, HUB/REPO:FILE.gguf, or HUB/REPO \
+         (with @REVISION behind REPO)"
     )]
     UnknownModel {
         /// What was asked for.
         text: String,
         /// The names of all cards.
         known: String,
+    },
+    /// An index that names no files, too many, or some outside of its folder.
+    #[error("{} names no files of weights: delete the folder and fetch it again, or choose another repository", path.display())]
+    BrokenIndex {
+        /// The index in the cache.
+        path: PathBuf,
     },
     /// A path that leads to no file.
     #[error("there is no file {}: check the path, or give the name of a known model", path.display())]

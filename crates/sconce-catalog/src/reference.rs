@@ -1,4 +1,4 @@
-//! How a user names a model: a card, a path, or a file in a hub's repository.
+//! How a user names a model: a card, a path, a file in a hub's repository, or such a repository.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,22 +13,37 @@ pub(crate) const WEIGHTS: &str = "model.safetensors";
 const FILE_ENDINGS: [&str; 3] = [".gguf", ".safetensors", ".json"];
 /// The branch that is meant when no revision is given.
 const REVISION_DEFAULT: &str = "main";
+/// How files end that come in parts.
+const PARTS_ENDING: &str = ".gguf";
+/// More parts than anybody makes.
+const PARTS_MAX: u32 = 1000;
+/// What every folder of a model has.
+pub(crate) const DESCRIPTION: &str = "config.json";
 
 /// What a user may write after `--model`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelReference {
     /// A card, by its own name.
     Card(String),
-    /// A file on this machine, or a folder with a file `model.safetensors`.
+    /// A file on this machine, or a folder with a model's description.
     Path(PathBuf),
     /// A file in a repository of the hub.
     Hub(HubFile),
+    /// A repository of the hub that is a folder with a model's description.
+    HubFolder(HubFolder),
+}
+
+/// Whether `path` is a folder that describes a model.
+pub(crate) fn is_model_folder(path: &Path) -> bool {
+    [DESCRIPTION, WEIGHTS]
+        .iter()
+        .any(|it| path.join(it).is_file())
 }
 
 impl ModelReference {
-    /// Reads a card's name or alias, a path that ends in `.gguf` or exists, a folder
-    /// with a `model.safetensors` in it, or
-    /// `HUB/REPO:FILE.gguf` with an optional `@REVISION` after the repository.
+    /// Reads a card's name or alias, a path that ends in `.gguf` or exists, a folder with a
+    /// `model.safetensors` or a `config.json` in it, or `HUB/REPO:FILE.gguf` or `HUB/REPO` with an
+    /// optional `@REVISION` after the repository.
     ///
     /// # Errors
     /// [`CatalogError::UnknownModel`], which lists the known names and the forms.
@@ -37,7 +52,7 @@ impl ModelReference {
             return Ok(Self::Card(card.name.clone()));
         }
         let path = Path::new(text);
-        if path.is_file() || path.join(WEIGHTS).is_file() {
+        if path.is_file() || is_model_folder(path) {
             return Ok(Self::Path(path.to_path_buf()));
         }
         if let Some(file) = HubFile::parse(text) {
@@ -48,6 +63,9 @@ impl ModelReference {
             .is_some_and(|it| it.eq_ignore_ascii_case("gguf"))
         {
             return Ok(Self::Path(path.to_path_buf()));
+        }
+        if let Some(folder) = HubFolder::parse(text) {
+            return Ok(Self::HubFolder(folder));
         }
         Err(CatalogError::UnknownModel {
             text: text.to_owned(),
@@ -69,6 +87,7 @@ impl ModelReference {
                 stem.to_string_lossy().into_owned()
             }
             Self::Hub(file) => file.to_string(),
+            Self::HubFolder(folder) => folder.to_string(),
         }
     }
 }
@@ -107,13 +126,7 @@ impl HubFile {
     /// # Errors
     /// If a part is empty, would leave its folder, or has a character that hubs do not allow.
     pub fn new(repository: &str, revision: &str, file: &str) -> Result<Self, String> {
-        let (owner, name) = repository
-            .split_once('/')
-            .filter(|(owner, name)| is_plain_name(owner) && is_plain_name(name))
-            .ok_or_else(|| format!("repository {repository:?} is not of the form OWNER/NAME"))?;
-        if !revision.split('/').all(is_plain_name) {
-            return Err(format!("revision {revision:?} is no branch, tag or commit"));
-        }
+        let folder = HubFolder::new(repository, revision)?;
         let lower = file.to_ascii_lowercase();
         let is_model_file = FILE_ENDINGS.iter().any(|it| lower.ends_with(it));
         if !file.split('/').all(is_file_name) || !is_model_file {
@@ -122,12 +135,37 @@ impl HubFile {
                 "file {file:?} is no path that ends in one of {endings}"
             ));
         }
-        Ok(Self {
-            owner: owner.to_owned(),
-            repository: name.to_owned(),
-            revision: revision.to_owned(),
-            file: file.to_owned(),
-        })
+        Ok(folder.with_file(file))
+    }
+
+    /// All files of the model that this one is a part of, by the way llama.cpp's gguf-split names them;
+    /// only this one where its name is not of that kind.
+    pub(crate) fn parts(&self) -> Vec<Self> {
+        let numbers = || {
+            let at = self.file.len().checked_sub(PARTS_ENDING.len())?;
+            let (stem, ending) = self.file.split_at_checked(at)?;
+            if !ending.eq_ignore_ascii_case(PARTS_ENDING) {
+                return None;
+            }
+            let (stem, count) = stem.rsplit_once("-of-")?;
+            let (stem, number) = stem.rsplit_once('-')?;
+            let is_number = |it: &str| it.len() == 5 && it.bytes().all(|it| it.is_ascii_digit());
+            let (number, total) = (is_number(number).then_some(number)?, count);
+            let total: u32 = is_number(total).then(|| total.parse().ok())??;
+            let number: u32 = number.parse().ok()?;
+            (1..=total)
+                .contains(&number)
+                .then_some((stem, total, ending))
+        };
+        let Some((stem, count, ending)) = numbers().filter(|(_, count, _)| *count <= PARTS_MAX)
+        else {
+            return vec![self.clone()];
+        };
+        let part = |number: u32| Self {
+            file: format!("{stem}-{number:05}-of-{count:05}{ending}"),
+            ..self.clone()
+        };
+        (1..=count).map(part).collect()
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -187,6 +225,65 @@ impl fmt::Display for HubFile {
             write!(formatter, "{owner}/{repository}:{file}")
         } else {
             write!(formatter, "{owner}/{repository}@{revision}:{file}")
+        }
+    }
+}
+
+/// A repository of the hub that is a folder with a model's description, weights and tokenizer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HubFolder {
+    owner: String,
+    repository: String,
+    revision: String,
+}
+
+impl HubFolder {
+    /// `repository` is `OWNER/NAME`.
+    ///
+    /// # Errors
+    /// If a part is empty or has a character that hubs do not allow.
+    pub fn new(repository: &str, revision: &str) -> Result<Self, String> {
+        let (owner, name) = repository
+            .split_once('/')
+            .filter(|(owner, name)| is_plain_name(owner) && is_plain_name(name))
+            .ok_or_else(|| format!("repository {repository:?} is not of the form OWNER/NAME"))?;
+        if !revision.split('/').all(is_plain_name) {
+            return Err(format!("revision {revision:?} is no branch, tag or commit"));
+        }
+        Ok(Self {
+            owner: owner.to_owned(),
+            repository: name.to_owned(),
+            revision: revision.to_owned(),
+        })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (repository, revision) = text.split_once('@').unwrap_or((text, REVISION_DEFAULT));
+        Self::new(repository, revision).ok()
+    }
+
+    /// A file of the folder, whose name its caller has checked.
+    pub(crate) fn with_file(&self, file: &str) -> HubFile {
+        HubFile {
+            owner: self.owner.clone(),
+            repository: self.repository.clone(),
+            revision: self.revision.clone(),
+            file: file.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for HubFolder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            owner,
+            repository,
+            revision,
+        } = self;
+        if revision == REVISION_DEFAULT {
+            write!(formatter, "{owner}/{repository}")
+        } else {
+            write!(formatter, "{owner}/{repository}@{revision}")
         }
     }
 }
@@ -270,7 +367,7 @@ mod tests {
         for text in [
             "",
             "nope",
-            "o/r",
+            "o/r/s",
             "o/r:a.bin",
             "o/r@:a",
             ":a",
@@ -282,6 +379,45 @@ mod tests {
                 "{message}"
             );
             assert!(message.contains("HUB/REPO:FILE.gguf"), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_repository_without_a_file_is_a_folder_of_the_hub() {
+        let folder = |repository: &str, revision: &str| {
+            ModelReference::HubFolder(HubFolder::new(repository, revision).unwrap())
+        };
+        assert_eq!(parse("Org/Repo").unwrap(), folder("Org/Repo", "main"));
+        assert_eq!(parse("o/r@v1.0").unwrap(), folder("o/r", "v1.0"));
+        assert_eq!(
+            HubFolder::parse("o/r@v1.0").unwrap().to_string(),
+            "o/r@v1.0"
+        );
+        let local = tempfile::tempdir().unwrap();
+        let text = local.path().to_str().unwrap();
+        assert!(parse(text).is_err());
+        std::fs::write(local.path().join(DESCRIPTION), "{}").unwrap();
+        assert_eq!(parse(text).unwrap(), ModelReference::Path(text.into()));
+    }
+
+    #[test]
+    fn a_part_leads_to_all_parts() {
+        let files = |file: &str| {
+            let parts = HubFile::new("o/r", "main", file).unwrap().parts();
+            parts.into_iter().map(|it| it.file).collect::<Vec<_>>()
+        };
+        let all = ["x/a-00001-of-00002.gguf", "x/a-00002-of-00002.gguf"];
+        assert_eq!(files(all[0]), all);
+        assert_eq!(files(all[1]), all);
+        for single in [
+            "a.gguf",
+            "a-00003-of-00002.gguf",
+            "a-00000-of-00002.gguf",
+            "a-1-of-2.gguf",
+            "a-00001-of-99999.gguf",
+            "-of-.gguf",
+        ] {
+            assert_eq!(files(single), [single]);
         }
     }
 

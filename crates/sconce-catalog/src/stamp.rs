@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Sha256Digest;
 
-/// How much is known about a file's content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+/// How much is known about a file's content, the most first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Integrity {
     /// Its sha256 is the one that the card or the hub states.

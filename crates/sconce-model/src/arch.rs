@@ -179,6 +179,8 @@ pub enum RopeStretch {
     },
     /// Pair `i`'s angle is divided by element `i` of tensor `rope_freqs.weight` (Llama 3.1).
     Stored,
+    /// The same factors, where a formula states them (Llama 3.1 outside of GGUF).
+    Bands(Bands),
     /// Slow pairs are stretched, fast ones are not. Source: Peng et al. 2023, "YaRN", section 3.2.
     Yarn(Yarn),
     /// Pair `i`'s angle is divided by element `i` of one of two tensors: `rope_factors_short.weight` if
@@ -187,6 +189,20 @@ pub enum RopeStretch {
         /// The context the model first learned.
         original_context: TokenCount,
     },
+}
+
+/// A stretch of the pairs that turned seldom within the context the model first learned, less and less
+/// towards those that turned often. Source: Meta 2024, "Llama 3.1", `apply_scaling` of its reference code.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bands {
+    /// What a stretched pair's angle is divided by; above zero.
+    pub factor: f32,
+    /// The context the model first learned.
+    pub original_context: TokenCount,
+    /// Pairs that turned less often than this are stretched in full.
+    pub turns_min: f32,
+    /// Pairs that turned more often than this are left as they are; above `turns_min`.
+    pub turns_max: f32,
 }
 
 /// A stretch that depends on how often a pair turned within the context the model first learned.

@@ -7,8 +7,8 @@ use crate::arch::{
     ArchSpec, Attention, Biases, Experts, FeedForward, GateUp, Gated, Head, LayerSpec, Mixer,
     NormPlacement, Positions, Projections, QueryKeyNorm, RopeStretch, SharedWeight, Sinks,
 };
-use crate::gguf::GgufFile;
 use crate::load_error::{LoadError, LoadFault};
+use crate::weights_file::WeightsFile;
 
 /// What a tensor is to the decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -200,7 +200,10 @@ fn rope_factors(layer: &LayerSpec) -> Vec<Claim> {
     let roles: &[TensorRole] = match rope.stretch {
         RopeStretch::Stored => &[TensorRole::RopeFactors],
         RopeStretch::Long { .. } => &[TensorRole::LongRopeFactors, TensorRole::ShortRopeFactors],
-        RopeStretch::None | RopeStretch::Linear { .. } | RopeStretch::Yarn(_) => &[],
+        RopeStretch::None
+        | RopeStretch::Linear { .. }
+        | RopeStretch::Bands(_)
+        | RopeStretch::Yarn(_) => &[],
     };
     let pairs = rope.rotated_dims / 2;
     roles.iter().map(|role| claim(*role, &[pairs])).collect()
@@ -312,7 +315,7 @@ fn attention_parts(attention: &Attention, hidden: usize) -> Vec<(LayerPart, Vec<
 }
 
 /// Fails unless the file consists of exactly the tensors that `spec` claims.
-pub(crate) fn check_claims(spec: &ArchSpec, file: &GgufFile) -> Result<(), LoadError> {
+pub(crate) fn check_claims(spec: &ArchSpec, file: &dyn WeightsFile) -> Result<(), LoadError> {
     let mut claimed = HashSet::new();
     for Claim { role, shape } in spec.claims() {
         let tensor = role.name();
@@ -336,7 +339,7 @@ pub(crate) fn check_claims(spec: &ArchSpec, file: &GgufFile) -> Result<(), LoadE
             }
         };
     }
-    match file.tensors().find(|it| !claimed.contains(&it.name)) {
+    match file.tensors().iter().find(|it| !claimed.contains(&it.name)) {
         None => Ok(()),
         Some(extra) => {
             let (tensor, shape) = (extra.name.clone(), extra.shape.clone());

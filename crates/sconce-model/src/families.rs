@@ -12,9 +12,10 @@ use crate::arch::{
 };
 use crate::claims::{LayerPart, TensorRole, check_claims};
 use crate::demands::{Demands, WindowLayers};
-use crate::gguf::{GgufFile, Metadata};
+use crate::gguf::Metadata;
 use crate::load_error::{LoadError, LoadFault};
 use crate::sizes::{Sizes, vocabulary_rows};
+use crate::weights_file::{RowOrder, WeightsFile};
 
 /// Whether the checkpoint has a tensor.
 type Has<'f> = &'f dyn Fn(TensorRole) -> bool;
@@ -66,9 +67,29 @@ pub(crate) fn encoder_head(family: &str, class: Option<&str>) -> Result<EncoderH
     }
 }
 
+/// The families of folders with `config.json`, by its `model_type`.
+const MODEL_TYPES: [(&str, &str); 4] = [
+    ("llama", "llama"),
+    ("mistral", "llama"),
+    ("qwen2", "qwen2"),
+    ("qwen3", "qwen3"),
+];
+
+/// The family of a folder whose `config.json` states this `model_type`.
+pub(crate) fn family_of_model_type(model_type: &str) -> Result<&'static str, LoadFault> {
+    let found = MODEL_TYPES.iter().find(|(name, _)| *name == model_type);
+    found
+        .map(|(_, family)| *family)
+        .ok_or_else(|| LoadFault::UnknownFamily {
+            found: model_type.to_owned(),
+            known: MODEL_TYPES.map(|(name, _)| name).join(", "),
+        })
+}
+
 /// What a file says about its decoder.
 struct Checkpoint<'f> {
     family: &'f str,
+    row_order: RowOrder,
     sizes: Sizes,
     demands: Demands,
     has: Has<'f>,
@@ -76,11 +97,12 @@ struct Checkpoint<'f> {
 
 /// What the file's decoder is. Every tensor of the file is claimed by the spec, and every tensor
 /// the spec claims is in the file with the right shape.
-pub fn spec_for(file: &GgufFile) -> Result<ArchSpec, LoadError> {
+pub fn spec_for(file: &dyn WeightsFile) -> Result<ArchSpec, LoadError> {
     let has = |role: TensorRole| file.find_tensor(&role.name()).is_some();
-    let family = file.architecture()?;
+    let family = file.family()?;
     find(family).map_err(|fault| fault.in_file(file.path()))?;
-    let spec = spec_of(family, file.metadata(), vocabulary_rows(file)?, &has)?;
+    let rows = (vocabulary_rows(file)?, file.row_order());
+    let spec = spec_of(family, file.metadata(), rows, &has)?;
     check_claims(&spec, file)?;
     Ok(spec)
 }
@@ -89,13 +111,14 @@ pub fn spec_for(file: &GgufFile) -> Result<ArchSpec, LoadError> {
 pub(crate) fn spec_of(
     family: &str,
     metadata: &Metadata,
-    vocabulary: usize,
+    (vocabulary, row_order): (usize, RowOrder),
     has: Has<'_>,
 ) -> Result<ArchSpec, LoadError> {
     let in_file = |fault: LoadFault| fault.in_file(metadata.file());
     let describe = find(family).map_err(in_file)?;
     let mut checkpoint = Checkpoint {
         family,
+        row_order,
         sizes: Sizes::read(metadata, family, vocabulary)?,
         demands: Demands::read(metadata, family)?,
         has,
@@ -340,7 +363,10 @@ impl Checkpoint<'_> {
 
     fn unstretched(&self, pairing: RopePairing) -> Rope {
         Rope {
-            pairing,
+            pairing: match self.row_order {
+                RowOrder::Converted => pairing,
+                RowOrder::Original => RopePairing::Halves,
+            },
             base: self.sizes.rope_base,
             rotated_dims: self.sizes.rotated_dims,
             magnitude: 1.0,

@@ -110,6 +110,14 @@ pub enum LoadFault {
         /// What is wrong about it, with the numbers.
         what: String,
     },
+    /// A model's `config.json`, or another file beside it, does not say what it should.
+    #[error("{file}: {what}; fetch the folder again, or choose another model")]
+    Description {
+        /// The file in the folder.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A quantization that nothing here computes with.
     #[error(
         "tensor {tensor} is stored as {name} (type {number}), which is not supported; choose a \

@@ -2,9 +2,10 @@
 
 use sconce_domain::TokenCount;
 
-use crate::arch::{RopeStretch, Yarn};
-use crate::gguf::{GgufFile, Metadata, MetadataValue};
+use crate::arch::{Bands, RopeStretch, Yarn};
+use crate::gguf::{Metadata, MetadataValue};
 use crate::load_error::{LoadError, LoadFault};
+use crate::weights_file::WeightsFile;
 
 /// More layers than any decoder has; keeps a damaged number from filling the memory.
 const LAYERS_MAX: u32 = 1024;
@@ -81,7 +82,7 @@ impl Sizes {
 }
 
 /// Rows of the embedding: metadata may tell another number, the tensor is what is looked up in.
-pub(crate) fn vocabulary_rows(file: &GgufFile) -> Result<usize, LoadError> {
+pub(crate) fn vocabulary_rows(file: &dyn WeightsFile) -> Result<usize, LoadError> {
     const EMBEDDING: &str = "token_embd.weight";
     let tensor = file.tensor(EMBEDDING)?;
     match tensor.shape[..] {
@@ -239,6 +240,7 @@ impl<'m> FamilyKeys<'m> {
                 Ok(factor.map_or(RopeStretch::None, |factor| RopeStretch::Linear { factor }))
             }
             Some("yarn") => self.yarn(),
+            Some("llama3") => self.bands(),
             Some("longrope") => {
                 let original_context = self.stated_original_context()?;
                 Ok(RopeStretch::Long { original_context })
@@ -268,6 +270,28 @@ impl<'m> FamilyKeys<'m> {
             turns_max: self.positive("rope.scaling.yarn_beta_fast", Some(32.0))?,
             turns_min: self.positive("rope.scaling.yarn_beta_slow", Some(1.0))?,
         }))
+    }
+
+    /// The stretch that GGUF stores as a tensor. Only other formats state it.
+    fn bands(&self) -> Result<RopeStretch, LoadError> {
+        let number = |name: &str| -> Result<f32, LoadError> {
+            let name = format!("rope.scaling.{name}");
+            match self.metadata.get::<f32>(&self.key(&name))? {
+                found if found > 0.0 => Ok(found),
+                found => Err(self.bad(&name, "a number above 0".to_owned(), found)),
+            }
+        };
+        let bands = Bands {
+            factor: number("factor")?,
+            original_context: self.stated_original_context()?,
+            turns_min: number("low_freq_factor")?,
+            turns_max: number("high_freq_factor")?,
+        };
+        if bands.turns_min < bands.turns_max {
+            return Ok(RopeStretch::Bands(bands));
+        }
+        let wanted = format!("a number above {}", bands.turns_min);
+        Err(self.bad("rope.scaling.high_freq_factor", wanted, bands.turns_max))
     }
 
     fn original_context(&self) -> Result<Option<TokenCount>, LoadError> {

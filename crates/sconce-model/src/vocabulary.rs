@@ -2,7 +2,7 @@
 
 use sconce_domain::TokenId;
 use sconce_text::{
-    EdgeTokens, SpecialTokens, TokenClass, TokenizerModel, Vocabulary, VocabularyKind,
+    EdgeTokens, SpacePrefix, SpecialTokens, TokenClass, TokenizerModel, Vocabulary, VocabularyKind,
 };
 
 use crate::claims::TensorRole;
@@ -65,10 +65,13 @@ fn kind(metadata: &Metadata, tokens: usize) -> Result<VocabularyKind, LoadError>
             let key = "tokenizer.ggml.scores";
             let scores: Vec<f32> = metadata.get(key)?;
             check_length(metadata, key, (scores.len(), tokens))?;
-            let adds_space_prefix = metadata.find("tokenizer.ggml.add_space_prefix")?;
+            let adds: Option<bool> = metadata.find("tokenizer.ggml.add_space_prefix")?;
             Ok(VocabularyKind::SentencePieces {
                 scores,
-                adds_space_prefix,
+                space_prefix: adds.map(|it| match it {
+                    true => SpacePrefix::EachText,
+                    false => SpacePrefix::Absent,
+                }),
             })
         }
     }

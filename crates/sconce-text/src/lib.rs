@@ -20,7 +20,7 @@ pub use speech::{CallIds, Listening, Reach, SpeechFormat, SpeechParser, Spoken, 
 pub use stop_strings::{Scanned, StopScanner, StopStrings};
 pub use template::{ChatTemplate, CivilTime, RenderOptions};
 pub use tokenizer::guard::{Guard, Rendered};
-pub use tokenizer::{Specials, Tokenizer};
+pub use tokenizer::{CutStep, Specials, Tokenizer, pre_tokenizer_of};
 pub use vocabulary::{
-    EdgeTokens, SpecialTokens, TokenClass, TokenizerModel, Vocabulary, VocabularyKind,
+    EdgeTokens, SpacePrefix, SpecialTokens, TokenClass, TokenizerModel, Vocabulary, VocabularyKind,
 };

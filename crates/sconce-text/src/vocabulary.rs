@@ -33,9 +33,20 @@ pub enum VocabularyKind {
     SentencePieces {
         /// Each token's score; the higher, the sooner merged.
         scores: Vec<f32>,
-        /// Whether text begins with a space of its own; `None` where the file says nothing.
-        adds_space_prefix: Option<bool>,
+        /// Which texts begin with a space that is not their own; `None` where the file says nothing.
+        space_prefix: Option<SpacePrefix>,
     },
+}
+
+/// Which texts begin with a space that is not their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpacePrefix {
+    /// None.
+    Absent,
+    /// Each: at the beginning and behind every marker.
+    EachText,
+    /// The one at the beginning, unless it has a space already.
+    FirstText,
 }
 
 /// What a token is for.

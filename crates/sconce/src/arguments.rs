@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use sconce_model::Encoding;
 
 use crate::byte_count;
 use crate::model_limit::ModelLimit;
@@ -83,8 +84,8 @@ pub(crate) struct FetchArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
-    /// Models, each a name, a path to a .gguf file, or HUB/REPO:FILE; the first one answers requests
-    /// that name none [default: default].
+    /// Models, each a name, a path to a .gguf file or to a folder with config.json, HUB/REPO:FILE, or
+    /// HUB/REPO; the first one answers requests that name none [default: default].
     #[arg(value_name = "MODEL")]
     pub(crate) named: Vec<String>,
     /// A model, as above. May be given several times.
@@ -97,6 +98,9 @@ pub(crate) struct ServeArguments {
     /// Threads that compute [default: one for each processor].
     #[arg(long, short, value_name = "N")]
     pub(crate) threads: Option<NonZeroU32>,
+    /// Quantize matrices of floating-point numbers as they are loaded.
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub(crate) quantize: Option<Quantize>,
     #[command(flatten)]
     pub(crate) encoder: EncoderArguments,
     #[command(flatten)]
@@ -136,6 +140,26 @@ pub(crate) struct AccessArguments {
     /// A host name by which a server without keys may be called, besides those of this machine.
     #[arg(long, value_name = "NAME", conflicts_with = "keys")]
     pub(crate) allow_host: Vec<String>,
+}
+
+/// What matrices can be quantized to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Quantize {
+    /// Eight bits a weight, and a scale for each 32.
+    #[value(name = "q8_0")]
+    Q8_0,
+    /// Four bits a weight, and a scale for each 32; eight in the embedding and the head.
+    #[value(name = "q4_0")]
+    Q4_0,
+}
+
+impl From<Quantize> for Encoding {
+    fn from(quantize: Quantize) -> Self {
+        match quantize {
+            Quantize::Q8_0 => Self::Q8_0,
+            Quantize::Q4_0 => Self::Q4_0,
+        }
+    }
 }
 
 /// How several models share the process.
@@ -225,7 +249,7 @@ pub(crate) enum ModelsAction {
     List,
     /// Fetch a model without serving it.
     Pull {
-        /// A model's name or HUB/REPO:FILE.
+        /// A model's name, HUB/REPO:FILE, or HUB/REPO.
         model: String,
     },
     /// Read a fetched model in full and compare its sha256 with its card.

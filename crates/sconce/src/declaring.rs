@@ -42,6 +42,7 @@ pub(crate) fn declared(
             reference: declaration.reference,
             fetching: fetching.clone(),
             limits: declaration.limits,
+            encoding: arguments.quantize.map(Into::into),
             threads,
             memory_bytes,
             runtime: Handle::current(),
@@ -73,7 +74,7 @@ fn declarations(arguments: &ServeArguments) -> Result<Vec<Declaration>> {
         let reference = ModelReference::parse(source, &catalog)?;
         let card = match &reference {
             ModelReference::Card(name) => catalog.find(name),
-            ModelReference::Path(_) | ModelReference::Hub(_) => None,
+            ModelReference::Path(_) | ModelReference::Hub(_) | ModelReference::HubFolder(_) => None,
         };
         declarations.push(Declaration {
             source: source.to_owned(),

@@ -27,6 +27,7 @@ pub(crate) fn is_here(reference: &ModelReference, arguments: &FetchArguments) ->
     match reference {
         ModelReference::Path(_) => true,
         ModelReference::Hub(file) => cache.hub_path(file).exists(),
+        ModelReference::HubFolder(folder) => cache.has_folder(folder),
         ModelReference::Card(name) => {
             let card = catalog.find(name);
             card.is_none_or(|it| catalog.is_cached(it, &cache))

@@ -10,8 +10,8 @@ use sconce_catalog::{ModelCard, ModelKind, ModelReference, ResolvedModel};
 use sconce_domain::{BlockCount, TokenCount};
 use sconce_engine::EngineLimits;
 use sconce_model::{
-    ArchSpec, Decoder, DecoderExecutor, DecoderSettings, GgufFile, Isa, KvType, MemoryUse,
-    chat_template_of, give_back_free_pages, spec_for, vocabulary_of,
+    ArchSpec, Decoder, DecoderExecutor, DecoderSettings, Encoding, Isa, KvType, MemoryUse,
+    WeightsFile, give_back_free_pages, open_weights, spec_for,
 };
 use sconce_pipeline::{
     DeviceTurns, EngineThread, LoadFailure, LoadedModel, ModelContext, ModelLoader, ModelNeeds,
@@ -30,6 +30,8 @@ pub(crate) struct FileLoader {
     pub(crate) reference: ModelReference,
     pub(crate) fetching: FetchArguments,
     pub(crate) limits: LimitArguments,
+    /// What float matrices become while they are loaded.
+    pub(crate) encoding: Option<Encoding>,
     pub(crate) threads: usize,
     /// Memory that there is for models, if that is known.
     pub(crate) memory_bytes: Option<u64>,
@@ -42,7 +44,7 @@ pub(crate) struct FileLoader {
 #[derive(Debug)]
 pub(crate) struct Found {
     model: ResolvedModel,
-    file: GgufFile,
+    file: Box<dyn WeightsFile>,
     spec: ArchSpec,
     kv_blocks: usize,
 }
@@ -84,11 +86,11 @@ impl FileLoader {
             "{} is an encoder and continues no text; give it with --embeddings, beside another model",
             model.name
         );
-        let file = GgufFile::open(&model.path)?;
-        let spec = spec_for(&file)?;
+        let file = open_weights(&model.path, self.encoding)?;
+        let spec = spec_for(&*file)?;
         let kv_blocks = self.kv_blocks(&spec);
         let needs = ModelNeeds {
-            weight_bytes: Decoder::weight_bytes(&file, &spec)?,
+            weight_bytes: Decoder::weight_bytes(&*file, &spec)?,
             kv_bytes: (kv_blocks * Decoder::kv_block_bytes(&spec, self.kv_type())) as u64,
             context: spec.context.min(sequence_tokens_max(kv_blocks)),
             created_s: created_s(&model.path),
@@ -115,11 +117,11 @@ impl FileLoader {
             .take()
             .context("the model was not looked for before")?;
         drop(found);
-        let tokenizer = Tokenizer::new(vocabulary_of(&file)?).with_context(|| {
+        let tokenizer = Tokenizer::new(file.vocabulary()?).with_context(|| {
             format!("the vocabulary of {} cannot be used", model.path.display())
         })?;
         check_end_tokens(&model, &tokenizer)?;
-        let template = template(&file, &tokenizer)?;
+        let template = template(&*file, &tokenizer)?;
         let template = template.map(|it| speak(it, &model)).transpose()?;
         let tokenizer = Arc::new(tokenizer);
         let grammars = grammars::of(&tokenizer);
@@ -129,9 +131,9 @@ impl FileLoader {
             kv_blocks,
             kv_type: self.kv_type(),
         };
-        let decoder = decode_with_bar(&file, spec, settings, &context.turns)?;
+        let decoder = decode_with_bar(&*file, spec, settings, &context.turns)?;
         let (memory, tokens_max) = (decoder.memory_use(), decoder.spec().context);
-        let description = describe(&file, &decoder, self.threads)?;
+        let description = describe(&*file, &decoder, self.threads)?;
         let thread = start_engine(decoder, kv_blocks, &self.limits, context)?;
         let loaded = LoadedModel {
             served: ServedModel {
@@ -213,12 +215,12 @@ fn check_end_tokens(model: &ResolvedModel, tokenizer: &Tokenizer) -> Result<()> 
     Ok(())
 }
 
-fn template(file: &GgufFile, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>> {
-    let Some(source) = chat_template_of(file)? else {
+fn template(file: &dyn WeightsFile, tokenizer: &Tokenizer) -> Result<Option<ChatTemplate>> {
+    let Some(source) = file.chat_template()? else {
         tracing::warn!("the file has no chat template: only /v1/completions can be used");
         return Ok(None);
     };
-    let template = ChatTemplate::new(source, &tokenizer.bos_text(), &tokenizer.eos_text());
+    let template = ChatTemplate::new(&source, &tokenizer.bos_text(), &tokenizer.eos_text());
     Ok(Some(template.with_context(|| {
         format!(
             "the chat template of {} cannot be used",
@@ -245,7 +247,7 @@ fn speak(template: ChatTemplate, model: &ResolvedModel) -> Result<ChatTemplate> 
 
 /// Packs the weights, in turns with the steps of other models: one for each layer.
 fn decode_with_bar(
-    file: &GgufFile,
+    file: &dyn WeightsFile,
     spec: ArchSpec,
     settings: DecoderSettings,
     turns: &DeviceTurns,
@@ -262,10 +264,10 @@ fn decode_with_bar(
     Ok(decoder?)
 }
 
-fn describe(file: &GgufFile, decoder: &Decoder, threads: usize) -> Result<String> {
+fn describe(file: &dyn WeightsFile, decoder: &Decoder, threads: usize) -> Result<String> {
     Ok(format!(
         "{}, {} layers, {} on {threads} threads",
-        file.architecture()?,
+        file.family()?,
         decoder.spec().layers.len(),
         decoder.isa().name(),
     ))

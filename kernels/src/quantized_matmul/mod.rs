@@ -21,6 +21,7 @@ mod avx2;
 mod avx512;
 mod blocks;
 mod coding;
+mod encoding;
 mod grouped;
 mod packed;
 mod portable;
@@ -34,6 +35,7 @@ mod unpacked_avx2;
 
 pub use activations::QuantizedRows;
 pub use blocks::{BlockFormat, GROUP, Group, Scale};
+pub use encoding::Encoding;
 pub use grouped::{PlacedForGroups, grouped_matmul};
 pub use packed::{PackError, PackedMatrix};
 

@@ -322,3 +322,80 @@ async fn an_endpoint_that_is_none_is_an_error() {
         assert!(message.contains("HF_ENDPOINT"), "{endpoint:?}: {message}");
     }
 }
+
+/// A hub with these files, and a scene that asks it.
+async fn scene_with_files(files: &[(&'static str, &[u8])]) -> (Scene, LocalHub) {
+    let files = files.iter().map(|(name, it)| (*name, it.to_vec()));
+    let manners = Manners {
+        files: files.collect(),
+        ..Manners::default()
+    };
+    scene_with(manners).await
+}
+
+const INDEX: &[u8] = br#"{"weight_map": {
+    "a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"
+}}"#;
+
+#[tokio::test]
+async fn a_repository_arrives_as_a_folder_and_then_needs_no_hub() {
+    let (scene, hub) = scene_with_files(&[
+        ("config.json", b"{}"),
+        ("tokenizer.json", b"{ }"),
+        ("tokenizer_config.json", b"{  }"),
+        ("model.safetensors.index.json", INDEX),
+        ("model-00001-of-00002.safetensors", b"one"),
+        ("model-00002-of-00002.safetensors", b"two"),
+        ("pytorch_model.bin", b"not wanted"),
+    ])
+    .await;
+    let (resolved, told) = scene.resolve_in(&scene.catalog(), "org/folder").await;
+    let resolved = resolved.unwrap();
+    assert_eq!(resolved.name, "org/folder");
+    assert!(resolved.path.ends_with("models/hub/org/folder/main"));
+    let read = |file: &str| fs::read_to_string(resolved.path.join(file)).unwrap_or_default();
+    assert_eq!(read("config.json"), "{}");
+    assert_eq!(read("model-00002-of-00002.safetensors"), "two");
+    assert_eq!(read("pytorch_model.bin"), "");
+    let has_failed = |it: &FetchProgress| matches!(it, FetchProgress::SourceFailed { .. });
+    assert!(!told.iter().any(has_failed), "{told:?}");
+    let seen = hub.seen().len();
+    let (again, _) = scene.resolve_in(&scene.catalog(), "org/folder").await;
+    assert_eq!(again.unwrap().path, resolved.path);
+    assert_eq!(hub.seen().len(), seen);
+}
+
+#[tokio::test]
+async fn a_repository_without_weights_or_with_some_elsewhere_is_refused() {
+    let needed: [(&str, &[u8]); 2] = [("config.json", b"{}"), ("tokenizer.json", b"{}")];
+    let (scene, _hub) = scene_with_files(&needed).await;
+    let refusal = scene.resolve_in(&scene.catalog(), "org/folder").await.0;
+    let message = refusal.unwrap_err().to_string();
+    assert!(message.contains("file model.safetensors of"), "{message}");
+    let outside: &[u8] = br#"{"weight_map": {"a": "../other.safetensors"}}"#;
+    let index = ("model.safetensors.index.json", outside);
+    let (scene, _hub) = scene_with_files(&[needed[0], needed[1], index]).await;
+    let refusal = scene.resolve_in(&scene.catalog(), "org/folder").await.0;
+    assert!(matches!(refusal, Err(CatalogError::BrokenIndex { .. })));
+}
+
+#[tokio::test]
+async fn a_model_in_parts_arrives_whole() {
+    let (scene, hub) = scene_with_files(&[
+        ("q/a-00001-of-00002.gguf", b"first"),
+        ("q/a-00002-of-00002.gguf", b"second"),
+    ])
+    .await;
+    let catalog = scene.catalog();
+    for part in ["q/a-00001-of-00002.gguf", "q/a-00002-of-00002.gguf"] {
+        let (resolved, _) = scene
+            .resolve_in(&catalog, &format!("org/tiny:{part}"))
+            .await;
+        let path = resolved.unwrap().path;
+        assert!(path.ends_with("q/a-00001-of-00002.gguf"));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
+        let second = path.with_file_name("a-00002-of-00002.gguf");
+        assert_eq!(fs::read_to_string(second).unwrap(), "second");
+    }
+    assert!(hub.seen().iter().all(|it| !it.path.contains("00003")));
+}

@@ -1,6 +1,6 @@
 //! A hub on this machine: it redirects to a second server, does ranges, and fails as it is told.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -18,6 +18,8 @@ pub(crate) struct Manners {
     pub(crate) token: Option<&'static str>,
     /// Answers everything with this status and error code.
     pub(crate) refusal: Option<(u16, &'static str)>,
+    /// The files there are, where not every name leads to the same content.
+    pub(crate) files: BTreeMap<&'static str, Vec<u8>>,
     /// What the hub says the file's digest is.
     pub sha256: Option<String>,
     /// What the hub says the file's size is; the content's, if it says nothing else.
@@ -139,6 +141,14 @@ impl Hub {
         });
     }
 
+    /// The bytes under a name, if there are any.
+    fn content_of(&self, file: &str) -> Option<&[u8]> {
+        if self.manners.files.is_empty() {
+            return Some(&self.content);
+        }
+        self.manners.files.get(file).map(Vec::as_slice)
+    }
+
     fn refusal(&self, headers: &HeaderMap) -> Option<(u16, &'static str)> {
         let token = headers
             .get(header::AUTHORIZATION)
@@ -172,13 +182,18 @@ async fn resolve(
             .header("x-error-code", code);
         return builder.body(Body::empty()).unwrap();
     }
+    let Some(content) = hub.content_of(&file) else {
+        let builder = Response::builder().status(StatusCode::NOT_FOUND);
+        let builder = builder.header("x-error-code", "EntryNotFound");
+        return builder.body(Body::empty()).unwrap();
+    };
     let etag = hub
         .manners
         .sha256
         .clone()
         .unwrap_or_else(|| "not-a-digest".to_owned());
     if hub.manners.door == Door::Hub {
-        let mut response = send(&hub, &method, &headers);
+        let mut response = send((&hub, content), &method, &headers);
         response
             .headers_mut()
             .insert(header::ETAG, format!("W/\"{etag}\"").parse().unwrap());
@@ -190,7 +205,7 @@ async fn resolve(
         .header("x-linked-etag", format!("\"{etag}\""))
         .header(
             "x-linked-size",
-            hub.manners.bytes.unwrap_or(hub.content.len() as u64),
+            hub.manners.bytes.unwrap_or(content.len() as u64),
         )
         .header("x-repo-commit", "c0ffee")
         .body(Body::empty())
@@ -204,10 +219,11 @@ async fn serve(
     headers: HeaderMap,
 ) -> Response {
     hub.note(&method, format!("/storage/{file}"), &headers);
-    send(&hub, &method, &headers)
+    let content = hub.content_of(&file).unwrap_or_default();
+    send((&hub, content), &method, &headers)
 }
 
-fn send(hub: &Hub, method: &Method, headers: &HeaderMap) -> Response {
+fn send((hub, content): (&Hub, &[u8]), method: &Method, headers: &HeaderMap) -> Response {
     let range = headers
         .get(header::RANGE)
         .filter(|_| hub.manners.ranges == Ranges::Granted);
@@ -215,7 +231,7 @@ fn send(hub: &Hub, method: &Method, headers: &HeaderMap) -> Response {
         let text = it.to_str().unwrap().strip_prefix("bytes=").unwrap();
         text.split_once('-').unwrap().0.parse::<usize>().unwrap()
     });
-    let rest = hub.content[start..].to_vec();
+    let rest = content[start..].to_vec();
     let status = if range.is_some() {
         StatusCode::PARTIAL_CONTENT
     } else {

@@ -5,7 +5,9 @@ use std::sync::{Arc, OnceLock};
 use sconce_domain::{Grammar, TokenId};
 use sconce_engine::{Constraint, Progress};
 use sconce_grammar::{GrammarCompiler, GrammarError};
-use sconce_text::{EdgeTokens, SpecialTokens, TokenClass, Tokenizer, Vocabulary, VocabularyKind};
+use sconce_text::{
+    EdgeTokens, SpacePrefix, SpecialTokens, TokenClass, Tokenizer, Vocabulary, VocabularyKind,
+};
 
 /// Ends an answer.
 pub(crate) const END: TokenId = TokenId(256);
@@ -31,7 +33,7 @@ fn tokenizer() -> Tokenizer {
         kind: VocabularyKind::SentencePieces {
             scores: vec![0.0; tokens.len()],
             // So that no text is forced into words, and answers can be spelt byte by byte.
-            adds_space_prefix: Some(true),
+            space_prefix: Some(SpacePrefix::EachText),
         },
         tokens,
         classes,

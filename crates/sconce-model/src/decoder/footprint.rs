@@ -6,13 +6,14 @@ use sconce_kernels::quantized_matmul::PackedMatrix;
 use super::Decoder;
 use crate::arch::ArchSpec;
 use crate::claims::{Claim, LayerPart, TensorRole};
-use crate::gguf::{GgufFile, TensorType};
+use crate::gguf::TensorType;
 use crate::load_error::LoadError;
+use crate::weights_file::WeightsFile;
 
 impl Decoder {
     /// Bytes that the weights of `spec` take once they are loaded from `file`: what
     /// [`Decoder::memory_use`] tells then.
-    pub fn weight_bytes(file: &GgufFile, spec: &ArchSpec) -> Result<u64, LoadError> {
+    pub fn weight_bytes(file: &dyn WeightsFile, spec: &ArchSpec) -> Result<u64, LoadError> {
         let mut bytes = 0;
         for claim in spec.claims() {
             if let Some((count, shape)) = matrices(&claim) {

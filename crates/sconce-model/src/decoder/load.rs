@@ -15,15 +15,17 @@ use crate::arch::{
 };
 use crate::claims::{LayerPart, TensorRole};
 use crate::cpu::Cpu;
-use crate::gguf::{GgufFile, TensorType};
+use crate::gguf::TensorType;
 use crate::linear::{Linear, Matrix};
 use crate::load_error::{LoadError, LoadFault};
+use crate::quantized_weights::widened;
+use crate::weights_file::WeightsFile;
 
 impl Decoder {
     /// Loads the weights that `spec` claims from `file`. `progress` is called with the share of
     /// layers that are ready, from 0 to 1.
     pub fn load(
-        file: &GgufFile,
+        file: &dyn WeightsFile,
         spec: ArchSpec,
         settings: DecoderSettings,
         progress: &mut dyn FnMut(f32),
@@ -98,7 +100,7 @@ fn kv_types(attention: &Attention, wanted: KvType) -> KvTypes {
 }
 
 pub(super) struct Loader<'a> {
-    pub(super) file: &'a GgufFile,
+    pub(super) file: &'a dyn WeightsFile,
     cpu: Cpu,
     /// The most positions that any sequence can have.
     positions_max: usize,
@@ -266,7 +268,10 @@ impl Loader<'_> {
             return Ok(index);
         }
         let factors = match rope.stretch {
-            RopeStretch::None | RopeStretch::Linear { .. } | RopeStretch::Yarn(_) => None,
+            RopeStretch::None
+            | RopeStretch::Linear { .. }
+            | RopeStretch::Bands(_)
+            | RopeStretch::Yarn(_) => None,
             RopeStretch::Stored => Some(self.vector(TensorRole::RopeFactors)?),
             RopeStretch::Long { original_context } => {
                 let is_long = self.positions_max > original_context.0 as usize;
@@ -294,7 +299,7 @@ impl Loader<'_> {
     pub(super) fn matrix(&mut self, role: TensorRole) -> Result<Matrix, LoadError> {
         let name = role.name();
         let info = self.file.tensor(&name)?;
-        let mapped = self.file.map_tensor(&name)?;
+        let mapped = self.file.tensor_bytes(&name)?;
         let shape = [info.shape[0], info.shape[1]];
         self.pack((&name, info.kind), shape, mapped.bytes())
     }
@@ -338,20 +343,11 @@ impl Loader<'_> {
     /// The elements of a tensor that is not quantized, in single precision.
     fn floats(&self, name: &str) -> Result<Vec<f32>, LoadError> {
         let info = self.file.tensor(name)?;
-        let mapped = self.file.map_tensor(name)?;
-        let bytes = mapped.bytes();
-        let pairs = || bytes.chunks_exact(2).map(|it| [it[0], it[1]]);
+        let mapped = self.file.tensor_bytes(name)?;
         match info.kind {
-            TensorType::F32 => {
-                let quads = bytes.chunks_exact(4).map(|it| [it[0], it[1], it[2], it[3]]);
-                Ok(quads.map(f32::from_le_bytes).collect())
+            kind @ (TensorType::F32 | TensorType::F16 | TensorType::Bf16) => {
+                Ok(widened(kind, mapped.bytes()))
             }
-            TensorType::F16 => Ok(pairs()
-                .map(|it| half::f16::from_le_bytes(it).to_f32())
-                .collect()),
-            TensorType::Bf16 => Ok(pairs()
-                .map(|it| half::bf16::from_le_bytes(it).to_f32())
-                .collect()),
             TensorType::Blocks(_) => {
                 let what = format!("is stored as {}, which is not supported here", info.kind);
                 let fault = LoadFault::Tensor {

@@ -68,7 +68,7 @@ impl Loader<'_> {
     fn each_expert(&mut self, role: TensorRole) -> Result<Vec<Matrix>, LoadError> {
         let name = role.name();
         let info = self.file.tensor(&name)?;
-        let mapped = self.file.map_tensor(&name)?;
+        let mapped = self.file.tensor_bytes(&name)?;
         let (count, shape) = (info.shape[0], [info.shape[1], info.shape[2]]);
         // Rows are whole blocks, so experts begin where blocks do.
         let parts = mapped.bytes().chunks_exact(mapped.bytes().len() / count);
@@ -81,7 +81,7 @@ impl Loader<'_> {
     fn row(&mut self, role: TensorRole) -> Result<Matrix, LoadError> {
         let name = role.name();
         let info = self.file.tensor(&name)?;
-        let mapped = self.file.map_tensor(&name)?;
+        let mapped = self.file.tensor_bytes(&name)?;
         let shape = [1, info.shape[0]];
         self.pack((&name, info.kind), shape, mapped.bytes())
     }

@@ -3,7 +3,7 @@
 use sconce_kernels::rope::{Angles, Turns};
 
 use super::batch::Batch;
-use crate::arch::{Rope, RopeStretch, Yarn};
+use crate::arch::{Bands, Rope, RopeStretch, Yarn};
 
 /// A rope as it is computed with, and its angles for a step's rows.
 #[derive(Debug)]
@@ -43,12 +43,23 @@ impl Rotation {
 fn stretch(rope: Rope, pair: usize) -> f64 {
     match rope.stretch {
         RopeStretch::None | RopeStretch::Stored | RopeStretch::Long { .. } => 1.0,
+        RopeStretch::Bands(bands) => banded(bands, rope, pair),
         RopeStretch::Linear { factor } => f64::from(factor).recip(),
         RopeStretch::Yarn(yarn) => {
             let share = stretched_share(yarn, rope, pair);
             1.0 - share + share / f64::from(yarn.factor)
         }
     }
+}
+
+/// What `bands` multiply the angles of `pair` with.
+fn banded(bands: Bands, rope: Rope, pair: usize) -> f64 {
+    let exponent = 2.0 * pair as f64 / rope.rotated_dims as f64;
+    let wavelength = std::f64::consts::TAU * f64::from(rope.base).powf(exponent);
+    let turns = f64::from(bands.original_context.0) / wavelength;
+    let (least, most) = (f64::from(bands.turns_min), f64::from(bands.turns_max));
+    let kept = ((turns - least) / (most - least)).clamp(0.0, 1.0);
+    (1.0 - kept) / f64::from(bands.factor) + kept
 }
 
 /// How much of the stretch reaches `pair`, from 0 to 1. Source: Peng et al. 2023, "YaRN", equations

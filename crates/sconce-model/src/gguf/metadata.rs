@@ -15,8 +15,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Keys and values that need not be from a file.
-    #[cfg(any(test, feature = "tiny-checkpoints"))]
+    /// Keys and values that are made of something else.
     pub(crate) fn of(file: &Path, entries: impl IntoIterator<Item = (String, Value)>) -> Self {
         Self {
             file: file.to_owned(),

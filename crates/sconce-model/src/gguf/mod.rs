@@ -88,6 +88,11 @@ impl GgufFile {
         self.tensors.iter()
     }
 
+    /// The same as a list.
+    pub(crate) fn all_tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
     /// The tensor of that name, if there is one.
     #[must_use]
     pub fn find_tensor(&self, name: &str) -> Option<&TensorInfo> {

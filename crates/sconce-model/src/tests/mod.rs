@@ -3,6 +3,7 @@
 mod claims;
 mod draft;
 mod encoders;
+mod folders;
 mod footprint;
 mod hostile_files;
 mod invariance;

@@ -286,7 +286,7 @@ fn mean_error(case: &Case, spec: ArchSpec) -> f64 {
     errors.iter().sum::<f64>() / errors.len() as f64
 }
 
-fn normalised(logits: &[f32]) -> Vec<f64> {
+pub(super) fn normalised(logits: &[f32]) -> Vec<f64> {
     let logits: Vec<f64> = logits.iter().copied().map(f64::from).collect();
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let total: f64 = logits.iter().map(|it| (it - largest).exp()).sum();

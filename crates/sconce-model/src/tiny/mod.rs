@@ -20,6 +20,7 @@ use crate::claims::{Claim, LayerPart, TensorRole};
 use crate::families::spec_of;
 use crate::gguf::{Metadata, TensorType};
 use crate::load_error::{LoadError, LoadFault};
+use crate::weights_file::RowOrder;
 pub use encoder::TinyEncoder;
 use lexicon::Lexicon;
 use randomness::Dice;
@@ -229,7 +230,8 @@ fn described(family: &str, entries: Vec<(&'static str, Value)>) -> Result<ArchSp
         .into_iter()
         .map(|(name, value)| (format!("{family}.{name}"), value));
     let metadata = Metadata::of(Path::new("tiny.gguf"), entries);
-    spec_of(family, &metadata, Lexicon::new().tokens.len(), &|_| false)
+    let rows = (Lexicon::new().tokens.len(), RowOrder::Converted);
+    spec_of(family, &metadata, rows, &|_| false)
 }
 
 fn asks_for_experts(error: &LoadError) -> bool {

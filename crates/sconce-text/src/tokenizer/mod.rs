@@ -11,13 +11,16 @@ use std::borrow::Cow;
 
 use sconce_domain::TokenId;
 
-use crate::vocabulary::{EdgeTokens, SpecialTokens, TokenClass, Vocabulary, VocabularyKind};
+use crate::vocabulary::{
+    EdgeTokens, SpacePrefix, SpecialTokens, TokenClass, Vocabulary, VocabularyKind,
+};
 use crate::{Detokenizer, TextError};
 use byte_letters::ByteLetters;
 use byte_pairs::BytePairs;
 use guard::{Guard, Rendered, unsealed};
 use markers::{Fragment, Markers};
 use sentence_pieces::SentencePieces;
+pub use words::{CutStep, pre_tokenizer_of};
 
 /// Texts of control tokens that end an answer wherever they are in a vocabulary: many files name
 /// only one end token, and models use the others as well.
@@ -270,10 +273,10 @@ impl Encoder {
             }
             VocabularyKind::SentencePieces {
                 scores,
-                adds_space_prefix,
+                space_prefix,
             } => {
-                let adds_space_prefix = adds_space_prefix.unwrap_or(true);
-                let encoder = SentencePieces::new(vocabulary, scores, adds_space_prefix)?;
+                let space_prefix = space_prefix.unwrap_or(SpacePrefix::EachText);
+                let encoder = SentencePieces::new(vocabulary, scores, space_prefix)?;
                 Ok(Self::SentencePieces(Box::new(encoder)))
             }
         }

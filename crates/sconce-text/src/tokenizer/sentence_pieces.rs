@@ -10,7 +10,7 @@ use std::collections::{BinaryHeap, HashMap};
 use sconce_domain::TokenId;
 
 use crate::TextError;
-use crate::vocabulary::{TokenClass, Vocabulary};
+use crate::vocabulary::{SpacePrefix, TokenClass, Vocabulary};
 
 /// How these vocabularies write a space.
 pub(super) const SPACE: char = '\u{2581}';
@@ -22,7 +22,7 @@ pub(super) struct SentencePieces {
     /// The token of each byte, for characters that are no token.
     bytes: [Option<TokenId>; 256],
     unknown: Option<TokenId>,
-    adds_space_prefix: bool,
+    space_prefix: SpacePrefix,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,7 @@ impl SentencePieces {
     pub(super) fn new(
         vocabulary: &Vocabulary,
         scores: &[f32],
-        adds_space_prefix: bool,
+        space_prefix: SpacePrefix,
     ) -> Result<Self, TextError> {
         let mut pieces = HashMap::with_capacity(vocabulary.tokens.len());
         let mut bytes = [None; 256];
@@ -70,16 +70,16 @@ impl SentencePieces {
             pieces,
             bytes,
             unknown: vocabulary.special.unknown,
-            adds_space_prefix,
+            space_prefix,
         })
     }
 
     /// Whether text begins with a space that is not its own.
     pub(super) fn adds_space_prefix(&self) -> bool {
-        self.adds_space_prefix
+        self.space_prefix != SpacePrefix::Absent
     }
 
-    /// Appends the tokens of `text`. Text at the start, or after a special token, gets the prefix.
+    /// Appends the tokens of `text`, which begins the whole text where there are no tokens yet.
     pub(super) fn encode(
         &self,
         text: &str,
@@ -87,7 +87,12 @@ impl SentencePieces {
         tokens: &mut Vec<TokenId>,
     ) -> Result<(), TextError> {
         let mut spelled = String::with_capacity(text.len() + SPACE.len_utf8());
-        if self.adds_space_prefix && !follows_text {
+        let has_prefix = match self.space_prefix {
+            SpacePrefix::Absent => false,
+            SpacePrefix::EachText => !follows_text,
+            SpacePrefix::FirstText => tokens.is_empty() && !text.starts_with([' ', SPACE]),
+        };
+        if has_prefix {
             spelled.push(SPACE);
         }
         spelled.extend(text.chars().map(|it| if it == ' ' { SPACE } else { it }));

@@ -35,6 +35,61 @@ const CASED_ENGLISH: &str = concat!(
 const DIGIT: &str = r"\p{N}";
 const THREE_DIGITS: &str = r"[0-9][0-9][0-9]";
 
+/// A step of cutting words as a published `tokenizer.json` describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CutStep {
+    /// What a pattern matches is a word.
+    Pattern(String),
+    /// Each digit is a word.
+    Digits,
+    /// The words of the first byte-level tokenizer.
+    ByteLevel,
+}
+
+const PUBLISHED_CASED: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|",
+    r"\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+const PUBLISHED_CASED_ENGLISH: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|",
+    r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+);
+/// Patterns as `tokenizer.json` publishes them, and the recipe that each describes.
+const PUBLISHED: &[(&str, &str)] = &[
+    (
+        concat!(
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|",
+            r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        ),
+        "qwen2",
+    ),
+    (
+        concat!(
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|",
+            r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        ),
+        "llama-bpe",
+    ),
+    (PUBLISHED_CASED, "tekken"),
+    (PUBLISHED_CASED_ENGLISH, "gpt-4o"),
+];
+
+/// The name of the recipe that these steps describe, for [`crate::VocabularyKind::BytePairs`].
+#[must_use]
+pub fn pre_tokenizer_of(steps: &[CutStep]) -> Option<&'static str> {
+    match steps {
+        [CutStep::ByteLevel] => Some("gpt-2"),
+        [CutStep::Digits, CutStep::ByteLevel] => Some("smollm"),
+        [CutStep::Pattern(pattern)] => {
+            let found = PUBLISHED.iter().find(|(it, _)| it == pattern);
+            found.map(|(_, name)| *name)
+        }
+        _ => None,
+    }
+}
+
 /// A named way of cutting: its patterns, one after the other on the pieces of the one before.
 struct Recipe {
     names: &'static [&'static str],
@@ -268,6 +323,18 @@ mod tests {
         assert_eq!(cutter.cut("a\t\tb"), ["a", "\t", "\t", "b"]);
         let cutter = WordCutter::named("qwen2").expect("it is known");
         assert_eq!(cutter.cut("a \n  b\n"), ["a", " \n", " ", " b", "\n"]);
+    }
+
+    #[test]
+    fn published_steps_lead_to_a_recipe_that_is_known() {
+        for (pattern, name) in PUBLISHED {
+            let steps = [CutStep::Pattern((*pattern).to_owned())];
+            assert_eq!(pre_tokenizer_of(&steps), Some(*name));
+            WordCutter::named(name).expect("it is a recipe");
+        }
+        assert_eq!(pre_tokenizer_of(&[CutStep::ByteLevel]), Some("gpt-2"));
+        assert_eq!(pre_tokenizer_of(&[CutStep::Pattern(String::new())]), None);
+        assert_eq!(pre_tokenizer_of(&[]), None);
     }
 
     #[test]

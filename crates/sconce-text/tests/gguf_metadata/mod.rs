@@ -5,7 +5,7 @@ use std::path::Path;
 
 use sconce_domain::TokenId;
 use sconce_text::{
-    EdgeTokens, SpecialTokens, TokenClass, TokenizerModel, Vocabulary, VocabularyKind,
+    EdgeTokens, SpacePrefix, SpecialTokens, TokenClass, TokenizerModel, Vocabulary, VocabularyKind,
 };
 
 /// A metadata value.
@@ -130,7 +130,10 @@ impl Metadata {
             },
             TokenizerModel::SentencePieces => VocabularyKind::SentencePieces {
                 scores: self.numbers("scores").iter().map(|it| *it as f32).collect(),
-                adds_space_prefix: self.flag("add_space_prefix"),
+                space_prefix: self.flag("add_space_prefix").map(|it| match it {
+                    true => SpacePrefix::EachText,
+                    false => SpacePrefix::Absent,
+                }),
             },
         };
         let class = |it: &f64| TokenClass::from_number(*it as i32).expect("the class is known");
