@@ -117,13 +117,10 @@ impl Config {
         };
         entries.extend(base.map(|it| ("rope.freq_base", Value::F32(it))));
         for place in [&self.json, stretch] {
-            if let Some(share) = place
-                .get("partial_rotary_factor")
-                .filter(|it| !it.is_null())
-            {
-                if share.as_f64() != Some(1.0) {
-                    return Err(self.bad("partial_rotary_factor", "1", share));
-                }
+            let share = place.get("partial_rotary_factor");
+            let share = share.filter(|it| !it.is_null() && it.as_f64() != Some(1.0));
+            if let Some(share) = share {
+                return Err(self.bad("partial_rotary_factor", "1", share));
             }
         }
         let kind = stretch.get("rope_type").or_else(|| stretch.get("type"));
@@ -153,9 +150,13 @@ impl Config {
             ("low_freq_factor", "rope.scaling.low_freq_factor"),
             ("high_freq_factor", "rope.scaling.high_freq_factor"),
         ];
-        for (key, neutral) in [("truncate", "true"), ("mscale", ""), ("mscale_all_dim", "")] {
+        for (key, neutral) in [
+            ("truncate", Json::Bool(true)),
+            ("mscale", Json::Null),
+            ("mscale_all_dim", Json::Null),
+        ] {
             let found = stretch.get(key).filter(|it| !it.is_null());
-            if let Some(found) = found.filter(|it| it.to_string() != neutral) {
+            if let Some(found) = found.filter(|it| **it != neutral) {
                 return Err(self.bad(key, "absent", found));
             }
         }
