@@ -6,10 +6,10 @@
 //! the checkpoint's demands is refused, unless it asks for nothing.
 
 use crate::arch::{
-    Activation, ArchSpec, Attention, Biases, Experts, FeedForward, GateUp, Gated, Head, LayerSpec,
-    Mask, Mixer, NormPlacement, Positions, Projections, QueryKeyNorm, Rope, RopePairing,
-    RopeStretch, SharedExpert, SharedWeight, Shares, Sinks, Yarn,
+    Activation, ArchSpec, Biases, FeedForward, GateUp, Mixer, NormPlacement, Positions,
+    Projections, QueryKeyNorm, Rope, RopePairing, SharedWeight, Shares, Sinks,
 };
+use crate::checkpoint::{Checkpoint, Has};
 use crate::claims::{LayerPart, TensorRole, check_claims};
 use crate::demands::{Demands, WindowLayers};
 use crate::gguf::Metadata;
@@ -17,8 +17,6 @@ use crate::load_error::{LoadError, LoadFault};
 use crate::sizes::{Sizes, vocabulary_rows};
 use crate::weights_file::{RowOrder, WeightsFile};
 
-/// Whether the checkpoint has a tensor.
-type Has<'f> = &'f dyn Fn(TensorRole) -> bool;
 type Describe = fn(&mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault>;
 
 const FAMILIES: [(&str, Describe); 15] = [
@@ -67,6 +65,9 @@ pub(crate) fn encoder_head(family: &str, class: Option<&str>) -> Result<EncoderH
     }
 }
 
+/// What `config.json` calls a stretch by bands.
+pub(crate) const BANDS: &str = "llama3";
+
 /// The families of folders with `config.json`, by its `model_type`.
 const MODEL_TYPES: [(&str, &str); 4] = [
     ("llama", "llama"),
@@ -84,15 +85,6 @@ pub(crate) fn family_of_model_type(model_type: &str) -> Result<&'static str, Loa
             found: model_type.to_owned(),
             known: MODEL_TYPES.map(|(name, _)| name).join(", "),
         })
-}
-
-/// What a file says about its decoder.
-struct Checkpoint<'f> {
-    family: &'f str,
-    row_order: RowOrder,
-    sizes: Sizes,
-    demands: Demands,
-    has: Has<'f>,
 }
 
 /// What the file's decoder is. Every tensor of the file is claimed by the spec, and every tensor
@@ -331,193 +323,4 @@ fn smollm3(checkpoint: &mut Checkpoint<'_>) -> Result<ArchSpec, LoadFault> {
         attention.positions = Positions::Absent;
     }
     Ok(spec)
-}
-
-/// A gated part as most families have it.
-fn gated(hidden: usize) -> Gated {
-    Gated {
-        hidden,
-        activation: Activation::Silu,
-        gate_up: GateUp::Split,
-    }
-}
-
-impl Checkpoint<'_> {
-    /// The common ground: rotary positions, grouped queries, scores over the root of the head's size
-    /// unless another scale is stated.
-    fn attention(&mut self, pairing: RopePairing) -> Result<Attention, LoadFault> {
-        let scale = self.demands.take_above_zero("attention.scale")?;
-        Ok(Attention {
-            query_heads: self.sizes.query_heads,
-            kv_heads: self.sizes.kv_heads,
-            head_dim: self.sizes.head_dim,
-            projections: Projections::Split,
-            query_key_norm: QueryKeyNorm::None,
-            positions: Positions::Rotary(self.rope(pairing)?),
-            mask: Mask::Causal,
-            score_scale: scale.unwrap_or((self.sizes.head_dim as f32).sqrt().recip()),
-            score_cap: None,
-            sinks: Sinks::Absent,
-        })
-    }
-
-    fn unstretched(&self, pairing: RopePairing) -> Rope {
-        Rope {
-            pairing: match self.row_order {
-                RowOrder::Converted => pairing,
-                RowOrder::Original => RopePairing::Halves,
-            },
-            base: self.sizes.rope_base,
-            rotated_dims: self.sizes.rotated_dims,
-            magnitude: 1.0,
-            stretch: RopeStretch::None,
-        }
-    }
-
-    /// The rope as metadata and stored factors have it together.
-    fn rope(&mut self, pairing: RopePairing) -> Result<Rope, LoadFault> {
-        let stated = self.sizes.rope_stretch;
-        let original_context = self.sizes.original_context.unwrap_or(self.sizes.context);
-        let stored = if (self.has)(TensorRole::LongRopeFactors) {
-            Some(RopeStretch::Long { original_context })
-        } else {
-            (self.has)(TensorRole::RopeFactors).then_some(RopeStretch::Stored)
-        };
-        let stretch = match (stored, stated) {
-            (None, stated) => stated,
-            (Some(stored), RopeStretch::None) => stored,
-            (Some(stored), stated) if stored == stated => stored,
-            (Some(_), stated) => return Err(self.two_stretches(stated)),
-        };
-        let factor = self.demands.take_above_zero("rope.scaling.attn_factor")?;
-        let magnitude = match stretch {
-            // Source: Peng et al. 2023, "YaRN", equation 22.
-            RopeStretch::Yarn(Yarn { factor, .. }) if factor > 1.0 => 0.1 * factor.ln() + 1.0,
-            _ => 1.0,
-        };
-        Ok(Rope {
-            magnitude: magnitude * factor.unwrap_or(1.0),
-            stretch,
-            ..self.unstretched(pairing)
-        })
-    }
-
-    fn two_stretches(&self, stated: RopeStretch) -> LoadFault {
-        let (name, found) = match stated {
-            RopeStretch::Linear { factor } => ("rope.scaling.factor", factor.to_string()),
-            _ => ("rope.scaling.type", "stated".to_owned()),
-        };
-        LoadFault::Unsupported {
-            key: format!("{}.{name}", self.family),
-            found: format!("{found} beside factors stored as a tensor"),
-        }
-    }
-
-    /// The window that is stated, or `default`.
-    fn mask(&mut self, default: Option<usize>) -> Result<Mask, LoadFault> {
-        let stated = self.demands.take_above_zero("attention.sliding_window")?;
-        let window = stated.map(|it| it as usize).or(default);
-        Ok(window.map_or(Mask::Causal, Mask::Window))
-    }
-
-    /// A soft cap that the family always has.
-    fn cap(&mut self, name: &str, default: f32) -> Result<f32, LoadFault> {
-        Ok(self.demands.take_above_zero(name)?.unwrap_or(default))
-    }
-
-    /// What some large models scale scores by: the width of the stream for each head.
-    fn scale_by_stream(&self) -> f32 {
-        let width = self.sizes.hidden as f32 / self.sizes.query_heads as f32;
-        width.sqrt().recip()
-    }
-
-    /// Gives the layers that have a window another attention, if there is a window at all.
-    fn put_windows(&mut self, spec: &mut ArchSpec, windowed: &Attention, default: WindowLayers) {
-        if windowed.mask == Mask::Causal {
-            return;
-        }
-        let layers = self.demands.take_window_layers().unwrap_or(default);
-        for (index, layer) in spec.layers.iter_mut().enumerate() {
-            if layers.contains(index) {
-                layer.mixer = Mixer::Attention(windowed.clone());
-            }
-        }
-    }
-
-    /// Puts experts into every layer. The checkpoint may say itself how their weights are shared.
-    fn put_experts(
-        &mut self,
-        spec: &mut ArchSpec,
-        shares: Shares,
-        shared: Option<SharedExpert>,
-    ) -> Result<(), LoadFault> {
-        let Some(sizes) = self.sizes.experts else {
-            return Err(LoadFault::KeyMissing {
-                key: self.demands.key("expert_count"),
-                wanted: "the number of experts",
-            });
-        };
-        self.demands.take("expert_count");
-        let shares = match self.demands.expert_weights_norm() {
-            None => shares,
-            Some(true) => Shares::OfChosen,
-            Some(false) => Shares::OfAll,
-        };
-        for layer in &mut spec.layers {
-            layer.feed_forward = FeedForward::Experts(Experts {
-                count: sizes.count,
-                chosen: sizes.chosen,
-                each: gated(sizes.feed_forward),
-                shares,
-                biases: Biases::Absent,
-                shared,
-            });
-        }
-        Ok(())
-    }
-
-    /// The expert that all tokens go through, if there is one.
-    fn shared_expert(&mut self, weight: SharedWeight) -> Option<SharedExpert> {
-        self.demands.take("expert_shared_feed_forward_length");
-        let hidden = self.sizes.experts?.shared_feed_forward?;
-        let gated = gated(hidden);
-        Some(SharedExpert { gated, weight })
-    }
-
-    /// The same layer all the way up: normalised before each branch, then a gated feed-forward part.
-    fn stack(&self, attention: &Attention) -> ArchSpec {
-        let layer = LayerSpec {
-            norms: NormPlacement::Before,
-            residual_scale: 1.0,
-            mixer: Mixer::Attention(attention.clone()),
-            feed_forward: FeedForward::Gated(gated(self.sizes.feed_forward)),
-        };
-        ArchSpec {
-            hidden: self.sizes.hidden,
-            vocabulary: self.sizes.vocabulary,
-            context: self.sizes.context,
-            norm_epsilon: self.sizes.norm_epsilon,
-            embedding_scale: 1.0,
-            layers: vec![layer; self.sizes.layers],
-            head: if (self.has)(TensorRole::Head) {
-                Head::Own
-            } else {
-                Head::TiedToEmbedding
-            },
-            logit_scale: 1.0,
-            logit_cap: None,
-        }
-    }
-
-    /// The same with GELU gates and embeddings as long as the root of their width.
-    fn gelu_stack(&self, attention: &Attention) -> ArchSpec {
-        let mut spec = self.stack(attention);
-        spec.embedding_scale = (self.sizes.hidden as f32).sqrt();
-        for layer in &mut spec.layers {
-            if let FeedForward::Gated(gated) = &mut layer.feed_forward {
-                gated.activation = Activation::Gelu;
-            }
-        }
-        spec
-    }
 }

@@ -1,6 +1,7 @@
 //! GGUF and safetensors loading, `ArchSpec`, the decoder, encoders; implements the engine's port on candle.
 
 mod arch;
+mod checkpoint;
 mod claims;
 mod cpu;
 mod decoder;

@@ -240,7 +240,7 @@ impl<'m> FamilyKeys<'m> {
                 Ok(factor.map_or(RopeStretch::None, |factor| RopeStretch::Linear { factor }))
             }
             Some("yarn") => self.yarn(),
-            Some("llama3") => self.bands(),
+            Some("bands") => self.bands(),
             Some("longrope") => {
                 let original_context = self.stated_original_context()?;
                 Ok(RopeStretch::Long { original_context })

@@ -7,7 +7,7 @@ use candle_core::quantized::gguf_file::Value;
 use serde_json::Value as Json;
 
 use super::{broken, object_of};
-use crate::families::family_of_model_type;
+use crate::families::{BANDS, family_of_model_type};
 use crate::load_error::LoadError;
 
 /// The file that describes a model.
@@ -126,10 +126,12 @@ impl Config {
         let kind = stretch.get("rope_type").or_else(|| stretch.get("type"));
         let kind = match kind.map(Json::as_str) {
             None | Some(Some("default")) => return Ok(entries),
-            Some(Some(kind @ ("linear" | "llama3" | "yarn"))) => kind,
+            Some(Some(kind @ ("linear" | "yarn"))) => kind,
+            Some(Some(BANDS)) => "bands",
             Some(_) => {
                 let found = kind.unwrap_or(&Json::Null);
-                return Err(self.bad("rope_type", "default, linear, llama3 or yarn", found));
+                let wanted = format!("default, linear, {BANDS} or yarn");
+                return Err(self.bad("rope_type", &wanted, found));
             }
         };
         entries.push(("rope.scaling.type", Value::String(kind.to_owned())));
