@@ -1,6 +1,6 @@
 //! `sconce serve`: listen at once, load, answer until told to stop.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -82,7 +82,8 @@ async fn start_all(
         }
         None => None,
     };
-    start(pipeline, address).await?;
+    start(pipeline).await?;
+    say(&example(address, arguments.access.keys.is_some()));
     Ok(encoder)
 }
 
@@ -104,7 +105,7 @@ async fn start_encoder(
 
 /// Loads the models that are to be there from the start, one after the other, as far as there is
 /// room.
-async fn start(pipeline: &Pipeline, address: SocketAddr) -> Result<()> {
+async fn start(pipeline: &Pipeline) -> Result<()> {
     let mut failures = Vec::new();
     let models = pipeline.model_entries();
     let at_start = models
@@ -124,9 +125,37 @@ async fn start(pipeline: &Pipeline, address: SocketAddr) -> Result<()> {
     if failures.len() == models.len() - encoders.count() {
         bail!(failures.join("\n"));
     }
-    say(&format!(
-        "try it:\n  curl -N http://{address}/v1/chat/completions -H 'Content-Type: application/json' \\\n    \
-         -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"Say hello.\"}}], \"stream\": true}}'"
-    ));
     Ok(())
+}
+
+/// A first request, ready to be pasted on this machine.
+fn example(mut address: SocketAddr, needs_key: bool) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    let key = if needs_key {
+        "-H \"x-api-key: $SCONCE_KEY\" "
+    } else {
+        ""
+    };
+    format!(
+        "try it:\n  curl -N http://{address}/v1/chat/completions {key}-H 'Content-Type: application/json' \\\n    \
+         -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"Say hello.\"}}], \"stream\": true}}'"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_request_reaches_this_machine_and_brings_a_key_where_one_is_asked_for() {
+        let open = example("127.0.0.1:8080".parse().unwrap(), false);
+        assert!(open.contains("curl -N http://127.0.0.1:8080/v1/chat/completions -H 'Content"));
+        let guarded = example("0.0.0.0:80".parse().unwrap(), true);
+        assert!(guarded.contains("http://127.0.0.1:80/v1") && guarded.contains("$SCONCE_KEY"));
+        assert!(example("[::]:80".parse().unwrap(), true).contains("http://[::1]:80/v1"));
+    }
 }
