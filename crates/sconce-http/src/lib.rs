@@ -2,6 +2,7 @@
 //! and wire JSON; it decides nothing.
 
 mod access;
+mod asked;
 mod body;
 mod deliver;
 mod dialect;

@@ -4,20 +4,18 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
-use axum::{Extension, Json, Router};
-use sconce_domain::RequestId;
-use sconce_pipeline::{AnswerStream, Arrival, AskKind, Pipeline, Readiness};
+use axum::{Json, Router};
+use sconce_pipeline::{AnswerStream, AskKind, Pipeline, Readiness};
 use serde_json::{Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access::{Access, Admin, Authorized};
-use crate::body::read_body;
+use crate::asked::Asked;
 use crate::deliver::deliver;
 use crate::encoding;
 use crate::error::HttpError;
@@ -102,105 +100,56 @@ async fn name_request(
     response
 }
 
-async fn chat(
-    State(state): State<HttpState>,
-    client: Authorized,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, HttpError> {
-    let caller = client.caller.clone();
-    let arrival = state.pipeline.arrive(id, AskKind::Chat, caller);
-    let read = read_body(body, &headers, &state.limits).await;
-    let parsed = read
-        .and_then(|body| parse_chat(id, &body))
-        .and_then(|it| allowed(it, &client));
-    let (answers, delivery) = answer(&state.pipeline, arrival, parsed).await?;
+async fn chat(mut asked: Asked) -> Result<Response, HttpError> {
+    let id = asked.id;
+    let answered = answer(&mut asked, AskKind::Chat, |body| parse_chat(id, body));
+    let (answers, delivery) = answered.await?;
     let dialect = ChatDialect::new(id.0, now_s(), answers.model(), delivery);
     deliver(answers, dialect, delivery).await
 }
 
-async fn complete(
-    State(state): State<HttpState>,
-    client: Authorized,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, HttpError> {
-    let caller = client.caller.clone();
-    let arrival = state.pipeline.arrive(id, AskKind::Completion, caller);
-    let read = read_body(body, &headers, &state.limits).await;
-    let parsed = read
-        .and_then(|body| parse_completion(id, &body))
-        .and_then(|it| allowed(it, &client));
-    let (answers, delivery) = answer(&state.pipeline, arrival, parsed).await?;
+async fn complete(mut asked: Asked) -> Result<Response, HttpError> {
+    let id = asked.id;
+    let parse = |body: &[u8]| parse_completion(id, body);
+    let (answers, delivery) = answer(&mut asked, AskKind::Completion, parse).await?;
     let dialect = CompletionDialect::new(id.0, now_s(), answers.model(), delivery);
     deliver(answers, dialect, delivery).await
 }
 
-/// A request as it was read, unless its client may not ask for it.
-fn allowed(parsed: ParsedRequest, client: &Authorized) -> Result<ParsedRequest, HttpError> {
-    client.check_priority(parsed.request.options.priority)?;
-    Ok(parsed)
-}
-
-/// Has a request answered, or notes why it could not be read.
+/// Has a request answered, if its client may ask for it.
 async fn answer(
-    pipeline: &Pipeline,
-    arrival: Arrival,
-    parsed: Result<ParsedRequest, HttpError>,
+    asked: &mut Asked,
+    kind: AskKind,
+    parse: impl FnOnce(&[u8]) -> Result<ParsedRequest, HttpError>,
 ) -> Result<(AnswerStream, Delivery), HttpError> {
-    let (arrival, ParsedRequest { request, delivery }) = understood(arrival, parsed)?;
-    let answers = pipeline.answer_arrived(arrival, request).await?;
+    let client = asked.client.clone();
+    let parse = |body: &[u8]| {
+        let parsed = parse(body)?;
+        client.check_priority(parsed.request.options.priority)?;
+        Ok(parsed)
+    };
+    let (arrival, ParsedRequest { request, delivery }) = asked.read(kind, parse).await?;
+    let answers = asked
+        .state
+        .pipeline
+        .answer_arrived(arrival, request)
+        .await?;
     Ok((answers, delivery))
 }
 
-/// Goes on with a request that could be read, or notes why it could not.
-pub(crate) fn understood<T>(
-    arrival: Arrival,
-    parsed: Result<T, HttpError>,
-) -> Result<(Arrival, T), HttpError> {
-    match parsed {
-        Ok(request) => Ok((arrival, request)),
-        Err(error) => {
-            arrival.turned_away(error.code());
-            Err(error)
-        }
-    }
-}
-
-async fn tokenize(
-    State(state): State<HttpState>,
-    client: Authorized,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<TokensObject>, HttpError> {
-    let arrival = state.pipeline.arrive(id, AskKind::Tokenize, client.caller);
-    let read = read_body(body, &headers, &state.limits).await;
-    let parsed = read.and_then(|body| parse_tokenize(&body));
-    let (arrival, request) = understood(arrival, parsed)?;
+async fn tokenize(mut asked: Asked) -> Result<Json<TokensObject>, HttpError> {
+    let (arrival, request) = asked.read(AskKind::Tokenize, parse_tokenize).await?;
     let TokenizeRequest { model, text, edges } = request;
-    let tokenized = state
-        .pipeline
-        .tokenize(arrival, model.as_deref(), text, edges);
+    let pipeline = &asked.state.pipeline;
+    let tokenized = pipeline.tokenize(arrival, model.as_deref(), text, edges);
     Ok(Json(tokenized.await?.into()))
 }
 
-async fn detokenize(
-    State(state): State<HttpState>,
-    client: Authorized,
-    Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Json<TextObject>, HttpError> {
-    let arrival = state
-        .pipeline
-        .arrive(id, AskKind::Detokenize, client.caller);
-    let read = read_body(body, &headers, &state.limits).await;
-    let parsed = read.and_then(|body| parse_detokenize(&body));
-    let (arrival, DetokenizeRequest { model, tokens }) = understood(arrival, parsed)?;
-    let text = state.pipeline.detokenize(arrival, model.as_deref(), tokens);
+async fn detokenize(mut asked: Asked) -> Result<Json<TextObject>, HttpError> {
+    let (arrival, request) = asked.read(AskKind::Detokenize, parse_detokenize).await?;
+    let DetokenizeRequest { model, tokens } = request;
+    let pipeline = &asked.state.pipeline;
+    let text = pipeline.detokenize(arrival, model.as_deref(), tokens);
     let prompt = text.await?;
     Ok(Json(TextObject { prompt }))
 }
