@@ -14,6 +14,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
         "sconce-kernels",
         "sconce-catalog",
         "sconce-keys",
+        "sconce-limits",
     ],
     &["sconce-scheduler"],
     &["sconce-engine"],

@@ -8,6 +8,7 @@ const PURE: &[&str] = &[
     "sconce-scheduler",
     "sconce-sampling",
     "sconce-engine",
+    "sconce-limits",
 ];
 
 /// Words that no source of a pure crate uses, in its unit tests neither.

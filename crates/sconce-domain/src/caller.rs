@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{TenantId, Weight};
+use crate::{Allowance, TenantId, Weight};
 
 /// For whom a request is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Caller {
     pub tenant: TenantId,
     /// The tenant's share beside others.
     pub weight: Weight,
+    /// What the key and its tenant may take; all of them hold.
+    pub allowances: Arc<[Allowance]>,
 }
 
 impl Caller {
@@ -23,6 +25,7 @@ impl Caller {
             key: None,
             tenant: TenantId::shared(),
             weight: Weight::default(),
+            allowances: Arc::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The words Sconce is told in: ids, units, requests, messages. No logic, no serde.
 
+mod allowance;
 mod caller;
 mod encoder_text;
 mod grammar;
@@ -12,6 +13,7 @@ mod token_mask;
 mod tool;
 mod units;
 
+pub use allowance::{Allowance, Limits, Subject};
 pub use caller::Caller;
 pub use encoder_text::EncoderText;
 pub use grammar::{CallForm, FunctionForm, Grammar};
