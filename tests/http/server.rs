@@ -126,6 +126,13 @@ impl Server {
             .unwrap()
     }
 
+    /// Asks with a key.
+    pub(crate) async fn post_as(&self, key: &str, path: &str, body: &Value) -> Response {
+        let request = self.client.post(format!("{}{path}", self.url));
+        let request = request.bearer_auth(key).body(body.to_string());
+        request.send().await.unwrap()
+    }
+
     /// The first value of a metric, which is the default model's.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").await.text().await.unwrap();

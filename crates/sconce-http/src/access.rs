@@ -4,7 +4,7 @@
 //! looks like. Where no keys are asked for, a request must name this machine as its host: otherwise any
 //! page in a browser here could have a name of its own lead to the server.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use axum::extract::FromRequestParts;
@@ -48,6 +48,17 @@ impl SharedKeys {
     }
 }
 
+/// Who asks, told to those who see the request before and after whoever reads its credentials.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asking(Arc<OnceLock<Caller>>);
+
+impl Asking {
+    /// Who it was, if it may ask and has limits.
+    pub(crate) fn caller(&self) -> Option<&Caller> {
+        self.0.get().filter(|it| !it.allowances.is_empty())
+    }
+}
+
 /// A client that may ask.
 #[derive(Debug, Clone)]
 pub(crate) struct Authorized {
@@ -76,6 +87,7 @@ impl Authorized {
                 key: Some(Arc::clone(&key.name)),
                 tenant: key.tenant.clone(),
                 weight: key.weight,
+                allowances: Arc::clone(&key.allowances),
             },
             most_urgent: key.most_urgent,
             is_admin: key.is_admin,
@@ -104,6 +116,9 @@ impl FromRequestParts<HttpState> for Authorized {
         };
         if let (Err(error), Some(id)) = (&found, parts.extensions.get::<RequestId>()) {
             state.pipeline.turn_away(*id, error.code());
+        }
+        if let (Ok(client), Some(Asking(cell))) = (&found, parts.extensions.get()) {
+            cell.get_or_init(|| client.caller.clone());
         }
         found
     }

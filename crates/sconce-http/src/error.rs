@@ -3,6 +3,7 @@
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use sconce_domain::Failure;
+use sconce_limits::{Exceeded, LimitKind};
 use sconce_pipeline::Refusal;
 use serde::Serialize;
 
@@ -115,9 +116,33 @@ impl HttpError {
 
     fn kind(&self) -> &'static str {
         match self.status() {
-            StatusCode::TOO_MANY_REQUESTS => "requests",
+            StatusCode::TOO_MANY_REQUESTS => self.scarce(),
             status if status.is_server_error() => "server_error",
             _ => "invalid_request_error",
+        }
+    }
+
+    /// OpenAI's word for what there is too little of.
+    fn scarce(&self) -> &'static str {
+        match self {
+            Self::Refused(Refusal::LimitReached(Exceeded { kind, .. })) => match kind {
+                kind if kind.is_budget() => "insufficient_quota",
+                LimitKind::TokensMinute => "tokens",
+                _ => "requests",
+            },
+            _ => "requests",
+        }
+    }
+
+    /// Whether a client should ask again by itself, where its own rules would have it wrong.
+    fn should_retry(&self) -> Option<bool> {
+        match self {
+            // Clients ask again after a 429 or a 5xx on their own; here that cannot help, or not soon.
+            Self::Refused(Refusal::EngineStopped { .. }) | Self::OutOfTime => Some(false),
+            Self::Refused(Refusal::LimitReached(exceeded)) => {
+                Some(exceeded.wait_ms.is_some() && !exceeded.kind.is_budget())
+            }
+            _ => None,
         }
     }
 
@@ -166,6 +191,7 @@ impl HttpError {
                 | Refusal::ModelFailed { retry_after_s, .. }
                 | Refusal::CompilersBusy { retry_after_s },
             ) => Some(*retry_after_s),
+            Self::Refused(Refusal::LimitReached(exceeded)) => exceeded.retry_after_s(),
             // Another instance may take it at once.
             Self::Refused(Refusal::Draining) => Some(1),
             _ => None,
@@ -199,10 +225,13 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         Refusal::Loading { .. }
         | Refusal::Draining
         | Refusal::QueueTimeout { .. }
+        | Refusal::UsageUnwritable
         | Refusal::ModelFailed { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        Refusal::Busy { .. } | Refusal::EncoderBusy { .. } | Refusal::CompilersBusy { .. } => {
-            StatusCode::TOO_MANY_REQUESTS
-        }
+        Refusal::Busy { .. }
+        | Refusal::EncoderBusy { .. }
+        | Refusal::CompilersBusy { .. }
+        | Refusal::LimitReached(_) => StatusCode::TOO_MANY_REQUESTS,
+        Refusal::ModelNotAllowed { .. } => StatusCode::FORBIDDEN,
         Refusal::UnknownModel { .. } => StatusCode::NOT_FOUND,
         Refusal::EngineStopped { .. }
         | Refusal::EncodingFailed { .. }
@@ -230,6 +259,8 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
 
 fn refusal_code(refusal: &Refusal) -> &'static str {
     match refusal {
+        Refusal::LimitReached(exceeded) if exceeded.kind.is_budget() => "insufficient_quota",
+        Refusal::LimitReached(_) => "rate_limit_exceeded",
         Refusal::Busy { .. } | Refusal::EncoderBusy { .. } => "rate_limit_exceeded",
         Refusal::UnknownModel { .. } => "model_not_found",
         Refusal::PromptTooLong { .. } | Refusal::TextTooLong { .. } => "context_length_exceeded",
@@ -241,6 +272,7 @@ fn refusal_code(refusal: &Refusal) -> &'static str {
 fn refusal_param(refusal: &Refusal) -> Option<&'static str> {
     match refusal {
         Refusal::UnknownModel { .. }
+        | Refusal::ModelNotAllowed { .. }
         | Refusal::NotAGenerator { .. }
         | Refusal::NotAnEncoder { .. }
         | Refusal::NoVectors { .. } => Some("model"),
@@ -270,13 +302,17 @@ impl IntoResponse for HttpError {
             let scheme = HeaderValue::from_static("Bearer");
             headers.insert(header::WWW_AUTHENTICATE, scheme);
         }
-        if matches!(
-            self,
-            Self::Refused(Refusal::EngineStopped { .. }) | Self::OutOfTime
-        ) {
-            // Clients ask again after a 5xx on their own; here that cannot help.
+        if let Self::Refused(Refusal::LimitReached(Exceeded {
+            wait_ms: Some(ms), ..
+        })) = &self
+        {
+            let name = HeaderName::from_static("retry-after-ms");
+            headers.insert(name, HeaderValue::from(*ms));
+        }
+        if let Some(should) = self.should_retry() {
             let name = HeaderName::from_static("x-should-retry");
-            headers.insert(name, HeaderValue::from_static("false"));
+            let word = if should { "true" } else { "false" };
+            headers.insert(name, HeaderValue::from_static(word));
         }
         response
     }

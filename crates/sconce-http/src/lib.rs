@@ -11,6 +11,7 @@ mod error;
 mod hosts;
 mod limits;
 mod model_routes;
+mod rate_headers;
 mod routes;
 mod server;
 mod stall;

@@ -14,13 +14,14 @@ use sconce_pipeline::{AnswerStream, AskKind, Pipeline, Readiness};
 use serde_json::{Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::access::{Access, Admin, Authorized};
+use crate::access::{Access, Admin, Asking, Authorized};
 use crate::asked::Asked;
 use crate::deliver::deliver;
 use crate::encoding;
 use crate::error::HttpError;
 use crate::limits::HttpLimits;
 use crate::model_routes;
+use crate::rate_headers;
 use crate::wire::{
     ChatDialect, CompletionDialect, Delivery, DetokenizeRequest, ModelList, ModelObject,
     ParsedRequest, TextObject, TokenizeRequest, TokenizerObject, TokensObject, parse_chat,
@@ -91,7 +92,12 @@ async fn name_request(
 ) -> Response {
     let id = state.pipeline.next_request_id();
     request.extensions_mut().insert(id);
+    let asking = Asking::default();
+    request.extensions_mut().insert(asking.clone());
     let mut response = next.run(request).await;
+    if let Some(caller) = asking.caller() {
+        rate_headers::add(response.headers_mut(), &state.pipeline.standing(caller));
+    }
     if let Ok(value) = HeaderValue::from_str(&format!("req-{:016x}", id.0)) {
         response
             .headers_mut()
@@ -156,21 +162,28 @@ async fn detokenize(mut asked: Asked) -> Result<Json<TextObject>, HttpError> {
 
 async fn tokenizer_info(
     State(state): State<HttpState>,
-    _: Authorized,
+    client: Authorized,
 ) -> Result<Json<TokenizerObject>, HttpError> {
-    Ok(Json(state.pipeline.tokenizer_facts(None).await?.into()))
+    Ok(Json(
+        state
+            .pipeline
+            .tokenizer_facts(&client.caller, None)
+            .await?
+            .into(),
+    ))
 }
 
-async fn models(State(state): State<HttpState>, _: Authorized) -> Json<ModelList> {
-    Json(state.pipeline.model_entries().into())
+async fn models(State(state): State<HttpState>, client: Authorized) -> Json<ModelList> {
+    Json(state.pipeline.model_entries_for(&client.caller).into())
 }
 
 async fn model(
     State(state): State<HttpState>,
-    _: Authorized,
+    client: Authorized,
     Path(name): Path<String>,
 ) -> Result<Json<ModelObject>, HttpError> {
-    Ok(Json(state.pipeline.model_entry(&name)?.into()))
+    let entry = state.pipeline.model_entry_for(&client.caller, &name)?;
+    Ok(Json(entry.into()))
 }
 
 /// Whether the process is worth keeping: one none of whose models can answer is not.

@@ -1,11 +1,11 @@
 //! The file that holds keys: TOML with a `[[key]]` for each, and what tenants are owed.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use sconce_domain::{Priority, TenantId, Weight};
+use sconce_domain::{Allowance, Limits, Priority, Subject, TenantId, Weight};
 use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Key, KeyRing};
@@ -60,6 +60,14 @@ pub enum KeysError {
         /// The tenant.
         tenant: String,
     },
+    /// A list of models that has none.
+    #[error(
+        "`{name}` has `models` without a model; name those that may be asked, or leave `models` out"
+    )]
+    NoModels {
+        /// The key or the tenant.
+        name: String,
+    },
     /// A file without keys keeps everybody out.
     #[error("there is no key in it; make one with `sconce keys add`")]
     NoKeys,
@@ -86,12 +94,65 @@ struct Entry {
     most_urgent: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "LimitsEntry::is_none")]
+    limits: LimitsEntry,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TenantEntry {
-    weight: NonZeroU16,
+    weight: Option<NonZeroU16>,
+    models: Option<Vec<String>>,
+    #[serde(default)]
+    limits: LimitsEntry,
+}
+
+/// Limits under the names that files give them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsEntry {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests_per_minute: Option<NonZeroU32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens_per_minute: Option<NonZeroU32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    concurrent_requests: Option<NonZeroU32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens_per_day: Option<NonZeroU64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens_per_month: Option<NonZeroU64>,
+}
+
+impl LimitsEntry {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<LimitsEntry> for Limits {
+    fn from(entry: LimitsEntry) -> Self {
+        Self {
+            requests_minute: entry.requests_per_minute,
+            tokens_minute: entry.tokens_per_minute,
+            concurrent: entry.concurrent_requests,
+            tokens_day: entry.tokens_per_day,
+            tokens_month: entry.tokens_per_month,
+        }
+    }
+}
+
+impl From<Limits> for LimitsEntry {
+    fn from(limits: Limits) -> Self {
+        Self {
+            requests_per_minute: limits.requests_minute,
+            tokens_per_minute: limits.tokens_minute,
+            concurrent_requests: limits.concurrent,
+            tokens_per_day: limits.tokens_day,
+            tokens_per_month: limits.tokens_month,
+        }
+    }
 }
 
 #[expect(
@@ -115,6 +176,10 @@ pub struct NewKey {
     pub most_urgent: Priority,
     /// From when on it is refused.
     pub expires: Option<SystemTime>,
+    /// The models that may be asked with it, or `None` for all.
+    pub models: Option<Vec<String>>,
+    /// How much may be asked with it.
+    pub limits: Limits,
 }
 
 impl KeyRing {
@@ -162,7 +227,18 @@ impl Entry {
                 text: shown(text),
             })
         };
-        let weight = tenants.get(&self.tenant).map(|it| Weight(it.weight));
+        let tenant = tenants.get(&self.tenant);
+        let weight = tenant.and_then(|it| it.weight).map(Weight);
+        let own = Allowance {
+            subject: Subject::Key(Arc::from(self.name.as_str())),
+            limits: self.limits.into(),
+            models: listed(self.models.as_deref(), &self.name)?,
+        };
+        let of_tenant = Allowance {
+            subject: Subject::Tenant(Arc::from(self.tenant.as_str())),
+            limits: tenant.map(|it| it.limits).unwrap_or_default().into(),
+            models: listed(tenant.and_then(|it| it.models.as_deref()), &self.tenant)?,
+        };
         let key = Key {
             name: Arc::from(self.name.as_str()),
             tenant: TenantId(Arc::from(self.tenant.as_str())),
@@ -170,6 +246,7 @@ impl Entry {
             is_admin: self.admin,
             most_urgent: Priority(self.most_urgent),
             expires: self.expires.as_ref().map(time).transpose()?,
+            allowances: Arc::new([own, of_tenant]),
         };
         Ok((digest, key))
     }
@@ -190,11 +267,24 @@ pub fn entry_text(key: &NewKey, digest: Digest) -> Result<String, KeysError> {
         admin: key.is_admin,
         most_urgent: key.most_urgent.0,
         expires: key.expires.map(time),
+        models: key.models.clone(),
+        limits: key.limits.into(),
     };
-    let lines = toml::to_string(&entry).map_err(|error| KeysError::Syntax {
+    let file = BTreeMap::from([("key", [entry])]);
+    toml::to_string(&file).map_err(|error| KeysError::Syntax {
         fact: error.to_string(),
-    })?;
-    Ok(format!("[[key]]\n{lines}"))
+    })
+}
+
+/// A list of models, if there is one. An empty one allows nothing, which nobody means.
+fn listed(models: Option<&[String]>, of: &str) -> Result<Option<Arc<[Arc<str>]>>, KeysError> {
+    if models.is_some_and(<[String]>::is_empty) {
+        return Err(KeysError::NoModels {
+            name: of.to_owned(),
+        });
+    }
+    let shared = |it: &[String]| it.iter().map(|it| Arc::from(it.as_str())).collect();
+    Ok(models.map(shared))
 }
 
 /// Names stand in logs and metrics as they are.

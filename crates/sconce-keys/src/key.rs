@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use sconce_domain::{Priority, TenantId, Weight};
+use sconce_domain::{Allowance, Priority, TenantId, Weight};
 
 /// What is known of a key, its secret apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,4 +20,6 @@ pub struct Key {
     pub most_urgent: Priority,
     /// From when on it is refused.
     pub expires: Option<SystemTime>,
+    /// What may be asked with it, and how much: its own allowance, then its tenant's.
+    pub allowances: Arc<[Allowance]>,
 }

@@ -39,6 +39,13 @@ impl KeyRing {
         }
     }
 
+    /// Whether a key or a tenant has a budget.
+    #[must_use]
+    pub fn has_budgets(&self) -> bool {
+        let mut allowances = self.keys.values().flat_map(|it| it.allowances.iter());
+        allowances.any(|it| it.limits.tokens_day.is_some() || it.limits.tokens_month.is_some())
+    }
+
     /// The keys in the order of their names.
     #[must_use]
     pub fn keys(&self) -> Vec<&Key> {

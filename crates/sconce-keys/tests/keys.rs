@@ -18,6 +18,8 @@ fn new_key(name: &str, tenant: &str) -> NewKey {
         is_admin: false,
         most_urgent: Priority(0),
         expires: None,
+        models: None,
+        limits: sconce_domain::Limits::default(),
     }
 }
 

@@ -47,7 +47,8 @@ impl Moment {
 /// Days of a month, counted from January 1970.
 fn days_of(month: u32) -> u32 {
     let year = 1970 + month / 12;
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let divides = |by: u32| year.is_multiple_of(by);
+    let is_leap = divides(4) && (!divides(100) || divides(400));
     match month % 12 {
         1 if is_leap => 29,
         1 => 28,

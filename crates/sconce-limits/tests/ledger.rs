@@ -1,8 +1,4 @@
 //! The ledger beside naive models: lists of what was taken, looked through from the beginning each time.
-#![expect(
-    clippy::unwrap_used,
-    reason = "what a test's own set-up cannot do fails the test"
-)]
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
@@ -67,6 +63,9 @@ impl NaiveBucket {
         self.parts + tokens * 60_000 <= self.per_minute * 60_000
     }
 }
+
+/// When a request came, its tokens, and what it holds and will use while it is open.
+type NaiveRequest = (Moment, u64, Option<(Held, u64)>);
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -135,8 +134,7 @@ proptest! {
         let limits = Limits { tokens_day: budget(100), tokens_month: budget(150), concurrent: rate(3), ..Limits::default() };
         let allowances = [key(limits), tenant(Limits { concurrent: rate(4), ..Limits::default() })];
         let mut ledger = Ledger::default();
-        // When, how many tokens, and whether it is still open.
-        let mut all: Vec<(Moment, u64, Option<(Held, u64)>)> = Vec::new();
+        let mut all: Vec<NaiveRequest> = Vec::new();
         let mut now = Moment(START_MS);
         for (pause_ms, tokens, used, ends) in steps {
             now.0 += pause_ms;

@@ -58,8 +58,13 @@ impl ServedEncoder {
         }
     }
 
+    /// Its name, then its aliases.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.name).chain(self.aliases.iter().map(String::as_str))
+    }
+
     fn is_called(&self, name: &str) -> bool {
-        *self.name == *name || self.aliases.iter().any(|it| it == name)
+        self.names().any(|it| it == name)
     }
 }
 

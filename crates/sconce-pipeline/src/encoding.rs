@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
-use sconce_domain::{EncoderText, Failure, FinishReason, TokenCount, TokenId};
+use sconce_domain::{Caller, EncoderText, Failure, FinishReason, TokenCount, TokenId};
 
 use crate::encoders::{EncoderKind, ServedEncoder};
+use crate::permission::permitted;
 use crate::record::{Arrival, OpenRecord};
 use crate::{Pipeline, Prompt, Refusal};
 
@@ -117,7 +118,8 @@ impl Pipeline {
         request: EmbedRequest,
         record: &mut OpenRecord,
     ) -> Result<Embedded, Refusal> {
-        let encoder = self.encoder(request.model.as_deref())?;
+        record.enter(&self.accounts)?;
+        let encoder = self.encoder(record.caller(), request.model.as_deref())?;
         let EncoderKind::Vectors { dimensions } = encoder.kind else {
             let model = encoder.name.to_string();
             return Err(Refusal::NoVectors { model });
@@ -148,7 +150,8 @@ impl Pipeline {
         request: FitRequest,
         record: &mut OpenRecord,
     ) -> Result<Fitted, Refusal> {
-        let encoder = self.encoder(request.model.as_deref())?;
+        record.enter(&self.accounts)?;
+        let encoder = self.encoder(record.caller(), request.model.as_deref())?;
         let firsts = request.firsts.len();
         let texts = match encoder.kind {
             EncoderKind::Vectors { .. } => firsts + request.seconds.len(),
@@ -177,11 +180,12 @@ impl Pipeline {
         })
     }
 
-    fn encoder(&self, name: Option<&str>) -> Result<Arc<ServedEncoder>, Refusal> {
+    fn encoder(&self, caller: &Caller, name: Option<&str>) -> Result<Arc<ServedEncoder>, Refusal> {
         let found = self.encoders().find(name);
         // Draining and loading are the same for all models, and are told first.
         let generators = match found {
             Some(encoder) => {
+                permitted(caller, &encoder)?;
                 return match (self.is_draining(), encoder.encoder.is_running()) {
                     (true, _) => Err(Refusal::Draining),
                     (_, true) => Ok(encoder),
@@ -190,7 +194,7 @@ impl Pipeline {
                     }),
                 };
             }
-            None => self.slot(name),
+            None => self.slot_for(caller, name),
         };
         let known = self.encoders().names();
         match generators {
@@ -234,6 +238,7 @@ async fn read(
 ) -> Result<(Vec<Vec<f32>>, TokenCount), Refusal> {
     let tokens: usize = texts.iter().map(|it| it.tokens.len()).sum();
     let tokens = TokenCount(u32::try_from(tokens).unwrap_or(u32::MAX));
+    record.reserve(tokens.0.into())?;
     record.begin_encoding(Arc::clone(&encoder.name), tokens, encoder.encoder.metrics());
     let results = encoder.encoder.encode(texts).await;
     let model = || encoder.name.to_string();

@@ -5,6 +5,7 @@
 //! [`AnswerStream`]. [`Pipeline::answer`] is that way. Each type holds what the request holds, and
 //! dropping it gives that back, so leaving early needs no code of its own.
 
+mod accounts;
 mod admission;
 mod answer;
 mod device_turns;
@@ -22,6 +23,7 @@ mod kv_meter;
 mod metrics;
 mod models;
 mod panic_guard;
+mod permission;
 mod pipeline;
 mod record;
 mod refusal;
@@ -36,6 +38,7 @@ mod text_stream;
 mod token_stream;
 mod tokenizing;
 
+pub use accounts::{Accounts, UsageJournal};
 pub use admission::AdmissionLimits;
 pub use answer::{AnswerEvent, AnswerStream, CallPart};
 pub use device_turns::{DeviceTurn, DeviceTurns};

@@ -10,6 +10,7 @@ use prometheus::{
     Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
 use sconce_domain::{Failure, FinishReason};
+use sconce_limits::{Exceeded, LimitKind};
 
 use crate::encoder_meter::EncoderMetrics;
 use crate::engine_meter::EngineMeter;
@@ -38,6 +39,7 @@ pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     refused: IntCounterVec,
+    limits_reached: IntCounterVec,
     resident_memory_bytes: Gauge,
 }
 
@@ -173,6 +175,20 @@ impl Maker<'_> {
         )
     }
 
+    fn limits_reached(&self) -> IntCounterVec {
+        let reached = self.counter_by(
+            &["limit", "scope"],
+            "sconce_limits_reached_total",
+            "Requests that were turned away by a limit of their key or their tenant.",
+        );
+        for kind in LimitKind::ALL {
+            for scope in ["key", "tenant"] {
+                reached.with_label_values(&[kind.as_str(), scope]);
+            }
+        }
+        reached
+    }
+
     /// Counts requests of models of every kind by how they ended.
     pub(crate) fn ended(&self) -> IntCounterVec {
         let ended = self.counter_by(
@@ -207,6 +223,7 @@ impl Metrics {
                 "sconce_requests_refused_total",
                 "Requests that were turned away before their first token.",
             ),
+            limits_reached: make.limits_reached(),
             resident_memory_bytes: make.gauge(
                 "process_resident_memory_bytes",
                 "Resident memory of the process; zero where the system does not tell.",
@@ -241,6 +258,11 @@ impl Metrics {
             registry: &self.registry,
             model: Some(name),
         }))
+    }
+
+    pub(crate) fn limit_reached(&self, exceeded: &Exceeded) {
+        let labels = [exceeded.kind.as_str(), exceeded.subject.scope()];
+        self.limits_reached.with_label_values(&labels).inc();
     }
 
     pub(crate) fn refused(&self, reason: &str) {

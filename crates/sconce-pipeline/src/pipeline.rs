@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use sconce_domain::{Caller, RequestId, Sampling, TokenCount, TokenId, Withheld};
 use tokio::sync::Semaphore;
 
+use crate::accounts::Accounts;
 use crate::admission::{AdmissionLimits, Admitted};
 use crate::answer::{AnswerStream, Held};
 use crate::echo::Echo;
@@ -43,6 +44,7 @@ pub struct Pipeline {
     /// Turns to make tokens without an answer.
     pub(crate) tokenizing: Semaphore,
     metrics: Arc<Metrics>,
+    pub(crate) accounts: Arc<Accounts>,
 }
 
 /// Whether new requests can be served.
@@ -81,7 +83,15 @@ impl Pipeline {
             numbers: Numbers::new(),
             tokenizing: Semaphore::new(TOKENIZING_MAX),
             metrics: Arc::new(Metrics::new()),
+            accounts: Arc::default(),
         }
+    }
+
+    /// Charges requests to these accounts.
+    #[must_use]
+    pub fn charging(mut self, accounts: Accounts) -> Self {
+        self.accounts = Arc::new(accounts);
+        self
     }
 
     /// Begins to serve a model that the caller has loaded and keeps. The first model is the default
@@ -215,16 +225,20 @@ impl Pipeline {
         request: AnswerRequest,
         record: &mut OpenRecord,
     ) -> Result<Routed, Refusal> {
+        record.enter(&self.accounts)?;
+        let slot = self.slot_for(record.caller(), request.model.as_deref());
         if let Some(name) = request.model.as_deref()
+            && !matches!(slot, Err(Refusal::ModelNotAllowed { .. }))
             && let Some(encoder) = self.encoders.named(name)
         {
             let model = encoder.name.to_string();
             return Err(Refusal::NotAGenerator { model });
         }
-        let slot = self.slot(request.model.as_deref())?;
+        let slot = slot?;
         let admitted = slot.admission.admit(request)?;
         let model = self.in_time(&slot, &admitted).await?;
         let routed = route(admitted, model, &record.caller().tenant).await?;
+        record.reserve(tokens_max(&routed))?;
         let prompt_tokens: usize = routed.prompts.iter().map(|it| it.tokens.len()).sum();
         record.begin(
             Arc::clone(&routed.model.name),
@@ -418,6 +432,17 @@ fn repeat_each(prompts: Vec<RoutedPrompt>, answers: u32) -> impl Iterator<Item =
     prompts
         .into_iter()
         .flat_map(move |it| std::iter::repeat_n(it, answers as usize))
+}
+
+/// Tokens that prompts and answers may have together: what the request is charged for at first.
+fn tokens_max(routed: &Routed) -> u64 {
+    let (context, wanted) = (routed.model.context, routed.options.generated_max);
+    let each = u64::from(routed.options.sequences_each());
+    let of_one = |it: &RoutedPrompt| {
+        let answers = u64::from(answer_room(context, &it.tokens, wanted).0) * each;
+        it.tokens.len() as u64 + answers
+    };
+    routed.prompts.iter().map(of_one).sum()
 }
 
 /// Tokens that an answer may have: what the client allows, and no more than what the prompt has

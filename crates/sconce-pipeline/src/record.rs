@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use sconce_domain::{Caller, FinishReason, RequestId, TokenCount, Usage};
+use sconce_domain::{Caller, Failure, FinishReason, RequestId, TokenCount, Usage};
 
-use crate::AskKind;
+use crate::accounts::{Accounts, Charge};
 use crate::encoder_meter::EncoderMetrics;
 use crate::metrics::{EndedRequest, Ending, Metrics, ModelMetrics};
+use crate::{AskKind, Refusal};
 
 /// A request that has arrived and is still being read. Dropping it means that the client went away.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct OpenRecord {
     first_token: Option<Instant>,
     worst: Option<FinishReason>,
     outcome: Outcome,
+    /// What the request takes of its caller's limits, from when it was let in.
+    charge: Option<Charge>,
 }
 
 /// The metrics of the model that a request has begun with.
@@ -84,6 +87,7 @@ impl OpenRecord {
             first_token: None,
             worst: None,
             outcome: Outcome::Open,
+            charge: None,
         }
     }
 
@@ -94,6 +98,40 @@ impl OpenRecord {
     /// For whom the request is made.
     pub(crate) fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// Counts the request as one of its caller's.
+    pub(crate) fn enter(&mut self, accounts: &Arc<Accounts>) -> Result<(), Refusal> {
+        let entered = accounts.enter(&self.caller);
+        self.charge = Some(entered.inspect_err(|it| self.note_limit(it))?);
+        Ok(())
+    }
+
+    /// Reserves the tokens that the request may need at most.
+    pub(crate) fn reserve(&mut self, tokens: u64) -> Result<(), Refusal> {
+        let Some(charge) = &mut self.charge else {
+            return Ok(());
+        };
+        let reserved = charge.reserve(tokens);
+        reserved.inspect_err(|it| self.note_limit(it))
+    }
+
+    fn note_limit(&self, refusal: &Refusal) {
+        if let Refusal::LimitReached(exceeded) = refusal {
+            self.metrics.limit_reached(exceeded);
+        }
+    }
+
+    /// Tokens that the caller is charged for: none, where nothing came.
+    fn tokens_used(&self) -> u64 {
+        let Usage {
+            prompt, completion, ..
+        } = self.usage;
+        match (&self.outcome, self.worst) {
+            (Outcome::Refused(_), _) => 0,
+            (_, Some(FinishReason::Failed(Failure::Device))) if completion.0 == 0 => 0,
+            _ => u64::from(prompt.0) + u64::from(completion.0),
+        }
     }
 
     pub(crate) fn begin(&mut self, model: Arc<str>, prompt: TokenCount, of: Arc<ModelMetrics>) {
@@ -183,6 +221,10 @@ impl OpenRecord {
 
 impl Drop for OpenRecord {
     fn drop(&mut self) {
+        let used = self.tokens_used();
+        if let Some(charge) = &mut self.charge {
+            charge.used = used;
+        }
         let total = self.arrived.elapsed();
         let ending = self.ending();
         if let Some(metrics) = &self.begun {

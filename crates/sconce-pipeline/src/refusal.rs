@@ -1,5 +1,7 @@
 //! Why a request got no answer. One enum, so that one place can map it to the wire.
 
+use sconce_limits::Exceeded;
+
 /// A request was turned away before its first token. Nothing of it is left in the engine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -48,6 +50,23 @@ pub enum Refusal {
         wanted: u32,
         /// Answers that may run or wait at once.
         places: u32,
+    },
+    /// A limit of the caller's key or tenant is in the way.
+    #[error(transparent)]
+    LimitReached(Exceeded),
+    /// What the caller uses cannot be written down, and it has a budget.
+    #[error(
+        "the server cannot write down what is used, and without that no budget can be kept; whoever runs \
+         it must see to the disk of its --state-dir"
+    )]
+    UsageUnwritable,
+    /// The caller's key or tenant may not ask this model, whether it is served or not.
+    #[error("this key may not ask the model `{name}`; it may ask: {allowed}")]
+    ModelNotAllowed {
+        /// What was asked for.
+        name: String,
+        /// What may be asked, separated by commas.
+        allowed: String,
     },
     /// No model of this name is served.
     #[error("the model `{name}` is not served here; use one of: {known}")]
@@ -281,6 +300,9 @@ impl Refusal {
             Self::Busy { .. } => "busy",
             Self::QueueTimeout { .. } => "queue_timeout",
             Self::TooManyAnswers { .. } => "too_many_answers",
+            Self::LimitReached(exceeded) => exceeded.kind.as_str(),
+            Self::UsageUnwritable => "usage_unwritable",
+            Self::ModelNotAllowed { .. } => "model_not_allowed",
             Self::UnknownModel { .. } => "unknown_model",
             Self::NotAGenerator { .. } => "not_a_generator",
             Self::NotAnEncoder { .. } => "not_an_encoder",

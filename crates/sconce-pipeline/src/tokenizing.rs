@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sconce_domain::{TokenCount, TokenId};
+use sconce_domain::{Caller, TokenCount, TokenId};
 use sconce_text::Specials;
 
 use crate::record::{Arrival, OpenRecord};
@@ -94,8 +94,12 @@ impl Pipeline {
     ///
     /// # Errors
     /// If the model is not there.
-    pub async fn tokenizer_facts(&self, model: Option<&str>) -> Result<TokenizerFacts, Refusal> {
-        let model = self.registry.take(&self.slot(model)?).await?;
+    pub async fn tokenizer_facts(
+        &self,
+        caller: &Caller,
+        model: Option<&str>,
+    ) -> Result<TokenizerFacts, Refusal> {
+        let model = self.registry.take(&self.slot_for(caller, model)?).await?;
         let tokenizer = &model.tokenizer;
         let special = tokenizer.special_tokens();
         let marker = |it: TokenId| tokenizer.token_text(it).into_owned();
@@ -145,7 +149,9 @@ impl Pipeline {
         T: Send + 'static,
         F: FnOnce(&ServedModel) -> Result<T, Refusal> + Send + 'static,
     {
-        let model = self.registry.take(&self.slot(model)?).await?;
+        record.enter(&self.accounts)?;
+        let slot = self.slot_for(record.caller(), model)?;
+        let model = self.registry.take(&slot).await?;
         let name = Arc::clone(&model.name);
         record.is_about(Arc::clone(&name));
         let _turn = self.tokenizing.acquire().await;

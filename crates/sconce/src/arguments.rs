@@ -1,11 +1,12 @@
 //! What can be typed. Nothing else reads arguments or the environment, the cache's folder apart.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use sconce_domain::Limits;
 use sconce_model::Encoding;
 
 use crate::byte_count;
@@ -140,6 +141,17 @@ pub(crate) struct AccessArguments {
     /// A host name by which a server without keys may be called, besides those of this machine.
     #[arg(long, value_name = "NAME", conflicts_with = "keys")]
     pub(crate) allow_host: Vec<String>,
+    #[command(flatten)]
+    pub(crate) state: StateArguments,
+}
+
+/// Where it is kept what must survive a restart.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StateArguments {
+    /// Where the server keeps what keys and tenants have used
+    /// [default: $XDG_STATE_HOME/sconce or ~/.local/state/sconce].
+    #[arg(long, env = "SCONCE_STATE", value_name = "DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 /// What matrices can be quantized to.
@@ -263,11 +275,13 @@ pub(crate) enum ModelsAction {
 pub(crate) enum KeysAction {
     /// Make a key and show it, this once.
     Add(NewKeyArguments),
-    /// Show whose keys there are.
+    /// Show whose keys there are, what they may take and what they have taken.
     List {
         /// The file of keys.
         #[arg(long, value_name = "FILE")]
         keys: PathBuf,
+        #[command(flatten)]
+        state: StateArguments,
     },
 }
 
@@ -293,9 +307,46 @@ pub(crate) struct NewKeyArguments {
     /// Refuse it after so many days.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
     pub(crate) expires_days: Option<u32>,
+    /// The models that it may ask, by name or alias, separated by commas [default: all].
+    #[arg(long, value_name = "MODEL,…", value_delimiter = ',')]
+    pub(crate) models: Option<Vec<String>>,
+    #[command(flatten)]
+    pub(crate) limits: KeyLimitArguments,
     /// The file of keys; it is made if there is none.
     #[arg(long, value_name = "FILE")]
     pub(crate) keys: PathBuf,
+}
+
+/// How much may be asked with a key.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct KeyLimitArguments {
+    /// Requests a minute.
+    #[arg(long, value_name = "N")]
+    pub(crate) rpm: Option<NonZeroU32>,
+    /// Tokens a minute, of prompts and answers.
+    #[arg(long, value_name = "N")]
+    pub(crate) tpm: Option<NonZeroU32>,
+    /// Requests that are open at once.
+    #[arg(long, value_name = "N")]
+    pub(crate) concurrent: Option<NonZeroU32>,
+    /// Tokens a day, from midnight to midnight UTC.
+    #[arg(long, value_name = "N")]
+    pub(crate) budget_tokens_day: Option<NonZeroU64>,
+    /// Tokens a month of the calendar, UTC.
+    #[arg(long, value_name = "N")]
+    pub(crate) budget_tokens_month: Option<NonZeroU64>,
+}
+
+impl From<KeyLimitArguments> for Limits {
+    fn from(arguments: KeyLimitArguments) -> Self {
+        Self {
+            requests_minute: arguments.rpm,
+            tokens_minute: arguments.tpm,
+            concurrent: arguments.concurrent,
+            tokens_day: arguments.budget_tokens_day,
+            tokens_month: arguments.budget_tokens_month,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ mod output;
 mod paths;
 mod signals;
 mod sizing;
+mod usage_file;
 
 use std::process::ExitCode;
 

@@ -29,6 +29,8 @@ fn entry(name: &str, secret: &Secret, change: impl FnOnce(&mut NewKey)) -> Strin
         is_admin: false,
         most_urgent: sconce_domain::Priority(0),
         expires: None,
+        models: None,
+        limits: sconce_domain::Limits::default(),
     };
     change(&mut key);
     entry_text(&key, secret.digest()).unwrap()

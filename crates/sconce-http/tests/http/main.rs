@@ -10,6 +10,7 @@ mod bad_requests;
 mod encoders;
 mod forms;
 mod lifecycle;
+mod limits;
 mod models;
 mod server;
 #[expect(

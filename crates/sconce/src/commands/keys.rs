@@ -1,15 +1,20 @@
 //! `sconce keys`: who may ask.
 
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use sconce_domain::Priority;
+use sconce_domain::{Allowance, Priority};
 use sconce_keys::{Key, KeyRing, NewKey, Secret, entry_text};
 
-use crate::arguments::{KeysAction, NewKeyArguments};
+use sconce_limits::Moment;
+
+use crate::arguments::{KeysAction, NewKeyArguments, StateArguments};
 use crate::output::say;
+use crate::{paths, usage_file};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -17,7 +22,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(crate) fn run(action: KeysAction) -> Result<()> {
     match action {
         KeysAction::Add(key) => add(key),
-        KeysAction::List { keys } => list(&keys),
+        KeysAction::List { keys, state } => list(&keys, state),
     }
 }
 
@@ -40,6 +45,8 @@ fn add(arguments: NewKeyArguments) -> Result<()> {
         admin,
         most_urgent,
         expires_days,
+        models,
+        limits,
         keys: file,
     } = arguments;
     let expires = expires_days.map(|days| SystemTime::now() + DAY * days);
@@ -49,6 +56,8 @@ fn add(arguments: NewKeyArguments) -> Result<()> {
         is_admin: admin,
         most_urgent: Priority(most_urgent),
         expires,
+        models,
+        limits: limits.into(),
     };
     let secret = Secret::new()?;
     let before = match std::fs::read_to_string(&file) {
@@ -90,19 +99,66 @@ fn write(file: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn list(file: &Path) -> Result<()> {
+/// A line for each key, then one for each tenant, with what they may take and have taken.
+fn list(file: &Path, state: StateArguments) -> Result<()> {
     let now = SystemTime::now();
-    for key in read(file)?.keys() {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH)?.as_millis();
+    let moment = Moment(u64::try_from(since)?);
+    let used = match state.state_dir.or_else(paths::state_root) {
+        Some(folder) => usage_file::read(&folder)?,
+        None => BTreeMap::new(),
+    };
+    let ring = read(file)?;
+    let told = |it: &Allowance| {
+        let usage = used.get(&it.subject).copied().unwrap_or_default();
+        takings(it, usage.tokens_at(moment))
+    };
+    let mut tenants = BTreeMap::new();
+    for key in ring.keys() {
+        let [own, of_tenant] = &*key.allowances else {
+            continue;
+        };
+        tenants.insert(&key.tenant.0, (key.weight, of_tenant));
         say(&format!(
-            "{}  tenant {} of weight {}, {}{}",
+            "{}  tenant {}, {}{}; {}",
             key.name,
             key.tenant.0,
-            key.weight.0,
             if key.is_admin { "manages, " } else { "" },
-            validity(key, now)
+            validity(key, now),
+            told(own)
+        ));
+    }
+    for (name, (weight, allowance)) in tenants {
+        say(&format!(
+            "tenant {name}  weight {}; {}",
+            weight.0,
+            told(allowance)
         ));
     }
     Ok(())
+}
+
+/// What may be taken, and of budgets what was.
+fn takings(allowance: &Allowance, (day, month): (u64, u64)) -> String {
+    let Allowance { limits, models, .. } = allowance;
+    let of = |figure: Option<NonZeroU64>| figure.map_or_else(String::new, |it| format!(" of {it}"));
+    let mut parts = vec![
+        format!("{day}{} tokens today", of(limits.tokens_day)),
+        format!("{month}{} this month", of(limits.tokens_month)),
+    ];
+    let rates = [
+        (limits.requests_minute, "requests a minute"),
+        (limits.tokens_minute, "tokens a minute"),
+        (limits.concurrent, "requests at once"),
+    ];
+    let rates = rates
+        .into_iter()
+        .filter_map(|(figure, what)| Some((figure?, what)));
+    parts.extend(rates.map(|(figure, what)| format!("at most {figure} {what}")));
+    if let Some(models) = models {
+        parts.push(format!("only {}", models.join(", ")));
+    }
+    parts.join(", ")
 }
 
 fn validity(key: &Key, now: SystemTime) -> String {

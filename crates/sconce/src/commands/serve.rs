@@ -9,7 +9,7 @@ use sconce_http::{HttpLimits, HttpState};
 use sconce_pipeline::{Displaces, EncoderThread, MemoryLimits, ModelStatus, Pipeline};
 use tokio::net::TcpListener;
 
-use crate::access::{access, reload_on_hangup};
+use crate::access::Entrance;
 use crate::arguments::{EncoderArguments, FetchArguments, ServeArguments};
 use crate::output::say;
 use crate::signals::StopSignal;
@@ -17,13 +17,14 @@ use crate::{declaring, encoder, fetch, sizing};
 
 /// Serves until a signal comes, then lets running requests finish.
 pub(crate) async fn run(arguments: ServeArguments, fetching: &FetchArguments) -> Result<()> {
-    let access = access(&arguments.access)?;
-    reload_on_hangup(&access, arguments.access.keys.clone())?;
+    let entrance = Entrance::open(&arguments.access)?;
+    entrance.reload_on_hangup(arguments.access.keys.clone())?;
     let memory_bytes = arguments
         .sharing
         .memory_max
         .or_else(sizing::free_memory_bytes);
-    let pipeline = Arc::new(pipeline(&arguments, memory_bytes));
+    let pipeline = pipeline(&arguments, memory_bytes).charging(entrance.accounts);
+    let pipeline = Arc::new(pipeline);
     for model in declaring::declared(&arguments, fetching, memory_bytes)? {
         pipeline.declare(model)?;
     }
@@ -36,7 +37,7 @@ pub(crate) async fn run(arguments: ServeArguments, fetching: &FetchArguments) ->
     let state = HttpState {
         pipeline: Arc::clone(&pipeline),
         limits,
-        access,
+        access: entrance.access,
     };
     let signal = StopSignal::listen()?;
     let mut server = tokio::spawn(sconce_http::serve(listener, state, signal.wait()));
