@@ -1,9 +1,9 @@
 //! Prefill and decode speed of the decoder alone: no scheduler, no HTTP.
 //!
-//! Usage: `decoder_speed MODEL.gguf [THREADS] [WORKLOAD…]`, a workload being `pTOKENS` (a prompt) or
-//! `dSEQUENCES` (decoding so many at once); without any, a fixed list. Prints medians of several
-//! repetitions, so that the lines can be set beside llama-bench and llama-batched-bench on the same
-//! machine. Prompts have at most 512 tokens, and at most 32 sequences are decoded.
+//! Usage: `decoder_speed MODEL.gguf [THREADS] [WORKLOAD…]`, a workload being `pTOKENS` (a prompt),
+//! `dSEQUENCES` (decoding so many at once, behind 128 tokens each) or `dSEQUENCES@CONTEXT` (behind so
+//! many tokens); without any, a fixed list. Prints medians of several repetitions, so that the lines can
+//! be set beside llama-bench and llama-batched-bench on the same machine.
 #![expect(
     clippy::print_stdout,
     reason = "a benchmark's output is what it prints"
@@ -11,7 +11,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use sconce_domain::TokenId;
 use sconce_kernels::Isa;
 use sconce_model::{
@@ -20,6 +20,15 @@ use sconce_model::{
 
 const REPETITIONS: usize = 5;
 const WORKLOADS: [&str; 7] = ["p128", "p512", "d1", "d4", "d8", "d16", "d32"];
+/// Blocks of KV, which the sequences of a workload share out.
+const BLOCKS: usize = 1_024;
+
+/// Tokens a step at most while a context is read that is not timed.
+const CHUNK: usize = 512;
+/// Tokens that each sequence is given while it is timed.
+const DECODED: usize = 32;
+/// Tokens before the timed ones, unless told otherwise.
+const CONTEXT: usize = 128;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -33,7 +42,7 @@ fn main() -> Result<()> {
     let settings = DecoderSettings {
         threads,
         isa: Isa::detect(),
-        kv_blocks: 1_024,
+        kv_blocks: BLOCKS,
         kv_type: KvType::F16,
     };
     let mut decoder = Decoder::load(&file, spec, settings, &mut |_| {})?;
@@ -51,26 +60,41 @@ fn main() -> Result<()> {
 }
 
 fn run(decoder: &mut Decoder, workload: &str) -> Result<()> {
-    let (kind, count) = workload.split_at_checked(1).context("an empty workload")?;
-    let count: usize = count
-        .parse()
-        .with_context(|| format!("{workload} has no number"))?;
-    match kind {
-        "p" if (1..=512).contains(&count) => {
-            report(&format!("prefill {count}"), count, || {
-                prefill(decoder, count)
-            });
-        }
-        "d" if (1..=32).contains(&count) => {
-            for start in 0..8 {
-                prefill_all(decoder, count, start * 16);
-            }
-            report(&format!("decode, {count} sequences"), count * 32, || {
-                (0..32).for_each(|step| decode(decoder, count, 128 + step));
-            });
-        }
-        _ => bail!("{workload} is neither p1 to p512 nor d1 to d32"),
+    let wrong = || format!("{workload:?} is neither pTOKENS, dSEQUENCES nor dSEQUENCES@CONTEXT");
+    let (kind, rest) = workload.split_at_checked(1).with_context(wrong)?;
+    let (count, context) = rest.split_once('@').unwrap_or((rest, ""));
+    let count: usize = count.parse().with_context(wrong)?;
+    match (kind, context) {
+        ("p", "") => run_prefill(decoder, count),
+        ("d", "") => run_decode(decoder, count, CONTEXT),
+        ("d", context) => run_decode(decoder, count, context.parse().with_context(wrong)?),
+        _ => bail!(wrong()),
     }
+}
+
+fn run_prefill(decoder: &mut Decoder, count: usize) -> Result<()> {
+    let sequences = Sequences::new(1, count)?;
+    report(&format!("prefill {count}"), count, || {
+        step(decoder, &sequences, 0, count);
+    });
+    Ok(())
+}
+
+fn run_decode(decoder: &mut Decoder, count: usize, context: usize) -> Result<()> {
+    let sequences = Sequences::new(count, context + DECODED)?;
+    let chunk = (CHUNK / count).max(1);
+    for start in (0..context).step_by(chunk) {
+        step(decoder, &sequences, start, chunk.min(context - start));
+    }
+    let name = format!("decode, {count} sequences");
+    let name = if context == CONTEXT {
+        name
+    } else {
+        format!("{name} at {context}")
+    };
+    report(&name, count * DECODED, || {
+        (0..DECODED).for_each(|token| step(decoder, &sequences, context + token, 1));
+    });
     Ok(())
 }
 
@@ -93,38 +117,36 @@ fn token(sequence: usize, position: usize) -> TokenId {
     TokenId(((sequence * 7_919 + position * 104_729) % 20_000 + 100) as u32)
 }
 
-/// The blocks of one of 32 sequences of at most 512 positions.
-fn blocks(sequence: usize) -> Vec<u32> {
-    (0..32)
-        .map(|index| (sequence * 32 + index) as u32)
-        .collect()
+/// So many sequences of the same length, each with blocks of its own.
+struct Sequences {
+    count: usize,
+    blocks_each: usize,
 }
 
-fn prefill(decoder: &mut Decoder, count: usize) {
-    let tokens: Vec<TokenId> = (0..count).map(|position| token(0, position)).collect();
-    let blocks = blocks(0);
-    let chunk = BatchChunk {
-        tokens: &tokens,
-        start: 0,
-        blocks: &blocks,
-        logits: LogitRows::Last,
-    };
-    std::hint::black_box(decoder.forward(&Batch::new(&[chunk])));
+impl Sequences {
+    fn new(count: usize, positions: usize) -> Result<Self> {
+        let blocks_each = positions.div_ceil(Decoder::BLOCK_TOKENS);
+        let fits = count > 0 && positions > 0 && count.saturating_mul(blocks_each) <= BLOCKS;
+        ensure!(
+            fits,
+            "{count} sequences of {positions} tokens: there is room for {} tokens, and at least one is needed",
+            BLOCKS * Decoder::BLOCK_TOKENS
+        );
+        Ok(Self { count, blocks_each })
+    }
+
+    fn blocks(&self, sequence: usize) -> Vec<u32> {
+        let all = (sequence * self.blocks_each..).take(self.blocks_each);
+        all.map(|block| block as u32).collect()
+    }
 }
 
-fn prefill_all(decoder: &mut Decoder, sequences: usize, start: usize) {
-    step(decoder, sequences, start, 16);
-}
-
-fn decode(decoder: &mut Decoder, sequences: usize, position: usize) {
-    step(decoder, sequences, position, 1);
-}
-
-fn step(decoder: &mut Decoder, sequences: usize, start: usize, count: usize) {
-    let inputs: Vec<(Vec<TokenId>, Vec<u32>)> = (0..sequences)
+/// One forward pass over `count` tokens of each sequence.
+fn step(decoder: &mut Decoder, sequences: &Sequences, start: usize, count: usize) {
+    let inputs: Vec<(Vec<TokenId>, Vec<u32>)> = (0..sequences.count)
         .map(|sequence| {
             let tokens = (start..start + count).map(|position| token(sequence, position));
-            (tokens.collect(), blocks(sequence))
+            (tokens.collect(), sequences.blocks(sequence))
         })
         .collect();
     let chunks: Vec<BatchChunk<'_>> = inputs
