@@ -67,7 +67,14 @@ fn every_metric_is_in_the_docs_and_no_other() {
 fn every_option_is_in_the_docs_and_no_other() {
     let shell = Shell::new();
     let mut found = BTreeSet::new();
-    for command in ["serve", "chat", "doctor", "keys add", "keys list"] {
+    for command in [
+        "serve",
+        "chat",
+        "doctor",
+        "keys add",
+        "keys list",
+        "records verify",
+    ] {
         let (succeeded, help) = shell.run(&format!("sconce {command} --help"), &[]);
         assert!(succeeded, "{help}");
         let words = help.split_whitespace().filter(|it| it.starts_with("--"));

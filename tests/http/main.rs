@@ -20,6 +20,7 @@ mod lifecycle;
 mod lm_eval;
 mod models;
 mod openai_client;
+mod records;
 mod server;
 mod stream;
 mod structured;

@@ -46,7 +46,10 @@ impl Server {
     /// Starts a server with more arguments and waits until it listens.
     pub(crate) async fn launch(arguments: &[&str]) -> Self {
         let turn = TURN.lock().await;
-        let mut process = Command::new(PROGRAM)
+        // The signal that comes with too long a file is passed over, so that a limit to files
+        // (`limit_file_bytes`) is the error that a full disk is.
+        let mut process = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", PROGRAM])
             .args(["serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .env("RUST_LOG", "warn")
@@ -83,6 +86,16 @@ impl Server {
         let id = self.process.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();
         assert!(sent.unwrap().success());
+    }
+
+    /// Sets how long a file may become that the process writes.
+    pub(crate) fn limit_file_bytes(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or("unlimited".to_owned(), |it| it.to_string());
+        let set = Command::new("prlimit")
+            .args(["--pid", &self.process.id().to_string()])
+            .arg(format!("--fsize={limit}:unlimited"))
+            .status();
+        assert!(set.unwrap().success());
     }
 
     /// Waits until the process has ended by itself.
@@ -131,6 +144,13 @@ impl Server {
         let request = self.client.post(format!("{}{path}", self.url));
         let request = request.bearer_auth(key).body(body.to_string());
         request.send().await.unwrap()
+    }
+
+    /// The value of a metric that has no labels.
+    pub(crate) async fn count(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.text().await.unwrap();
+        let value = text.lines().find_map(|it| it.strip_prefix(name));
+        value.unwrap().trim().parse().unwrap()
     }
 
     /// The first value of a metric, which is the default model's.

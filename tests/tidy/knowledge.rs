@@ -22,6 +22,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "sconce-text",
             "sconce-catalog",
             "sconce-keys",
+            "sconce-store",
             "sconce-grammar",
             "sconce-model",
             "sconce-http",

@@ -16,7 +16,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
         "sconce-keys",
         "sconce-limits",
     ],
-    &["sconce-scheduler"],
+    &["sconce-scheduler", "sconce-store"],
     &["sconce-engine"],
     &["sconce-pipeline", "sconce-model", "sconce-grammar"],
     &["sconce-http"],

@@ -50,6 +50,8 @@ pub enum Failure {
     Form,
     /// The time that its request had was over.
     Deadline,
+    /// What is to be kept of the request cannot be written.
+    Record,
 }
 
 impl Failure {
@@ -60,6 +62,7 @@ impl Failure {
             Self::Device => "device_failed",
             Self::Form => "grammar_failed",
             Self::Deadline => "timeout",
+            Self::Record => "record_unavailable",
         }
     }
 }

@@ -115,7 +115,7 @@ impl FromRequestParts<HttpState> for Authorized {
             Access::Keys(keys) => authorized(keys, &parts.headers),
         };
         if let (Err(error), Some(id)) = (&found, parts.extensions.get::<RequestId>()) {
-            state.pipeline.turn_away(*id, error.code());
+            state.pipeline.turn_away(*id, error.code()).await;
         }
         if let (Ok(client), Some(Asking(cell))) = (&found, parts.extensions.get()) {
             cell.get_or_init(|| client.caller.clone());

@@ -35,7 +35,7 @@ impl Asked {
         match read.and_then(|bytes| parse(&bytes)) {
             Ok(request) => Ok((arrival, request)),
             Err(error) => {
-                arrival.turned_away(error.code());
+                arrival.turned_away(error.code()).await;
                 Err(error)
             }
         }

@@ -12,7 +12,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
-use sconce_domain::{FinishReason, Usage};
+use sconce_domain::{Failure, FinishReason, Usage};
 use sconce_pipeline::{AnswerEvent, AnswerStream, CallPart};
 
 use crate::dialect::{Dialect, Ending, Gathered, Piece};
@@ -63,6 +63,7 @@ async fn whole(mut answers: AnswerStream, dialect: &impl Dialect) -> Result<Resp
                 reason: FinishReason::Failed(failure),
                 ..
             } => {
+                answers.break_off().await;
                 return Err(failure.into());
             }
             AnswerEvent::Finished { choice, reason } => {
@@ -143,6 +144,10 @@ impl<D: Dialect> EventWriter<D> {
                 return Some(data);
             }
             match self.answers.as_mut()?.next().await {
+                Some(AnswerEvent::Finished {
+                    reason: FinishReason::Failed(failure),
+                    ..
+                }) => self.fail(failure).await,
                 Some(event) => self.write(event),
                 None => self.answers = None,
             }
@@ -163,14 +168,6 @@ impl<D: Dialect> EventWriter<D> {
                     tokens,
                 });
                 self.ready.push_back(data);
-            }
-            AnswerEvent::Finished {
-                reason: FinishReason::Failed(failure),
-                ..
-            } => {
-                let error = HttpError::from(failure);
-                self.ready.push_back(error_data(&error));
-                self.answers = None;
             }
             AnswerEvent::Thought { choice, text } => {
                 self.open(choice);
@@ -202,6 +199,15 @@ impl<D: Dialect> EventWriter<D> {
                 self.answers = None;
             }
         }
+    }
+
+    /// Ends the stream with an error, once the record says so.
+    async fn fail(&mut self, failure: Failure) {
+        if let Some(answers) = self.answers.take() {
+            answers.break_off().await;
+        }
+        let error = HttpError::from(failure);
+        self.ready.push_back(error_data(&error));
     }
 
     fn open(&mut self, choice: u32) -> &mut Told {

@@ -10,6 +10,9 @@ use serde::Serialize;
 /// Characters of a path that an error shows.
 const PATH_CHARS_MAX: usize = 200;
 
+/// How soon to ask again when a record could not be written.
+const UNRECORDED_RETRY_AFTER_S: u32 = 10;
+
 /// A request that could not be served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HttpError {
@@ -61,6 +64,10 @@ pub(crate) enum HttpError {
          whole answer"
     )]
     OutOfTime,
+    #[error(
+        "what must be kept of this request cannot be written, so its answer is given up; try again later"
+    )]
+    Unrecorded,
     #[error("the server hit a fault of its own while it served this request")]
     Fault,
 }
@@ -107,6 +114,7 @@ impl HttpError {
             Self::NoKey | Self::WrongKey | Self::ExpiredKey => StatusCode::UNAUTHORIZED,
             Self::StrangeHost { .. } | Self::TooUrgent { .. } => StatusCode::FORBIDDEN,
             Self::OutOfTime => StatusCode::GATEWAY_TIMEOUT,
+            Self::Unrecorded => StatusCode::SERVICE_UNAVAILABLE,
             Self::DeviceFailed | Self::FormFailed | Self::Fault => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -165,6 +173,7 @@ impl HttpError {
             Self::DeviceFailed => "device_failed",
             Self::FormFailed => "grammar_failed",
             Self::OutOfTime => "timeout",
+            Self::Unrecorded => "record_unavailable",
             Self::Fault => "internal_error",
             Self::Refused(refusal) => refusal_code(refusal),
         }
@@ -188,10 +197,12 @@ impl HttpError {
                 | Refusal::Busy { retry_after_s, .. }
                 | Refusal::EncoderBusy { retry_after_s, .. }
                 | Refusal::QueueTimeout { retry_after_s, .. }
+                | Refusal::RecordUnavailable { retry_after_s }
                 | Refusal::ModelFailed { retry_after_s, .. }
                 | Refusal::CompilersBusy { retry_after_s },
             ) => Some(*retry_after_s),
             Self::Refused(Refusal::LimitReached(exceeded)) => exceeded.retry_after_s(),
+            Self::Unrecorded => Some(UNRECORDED_RETRY_AFTER_S),
             // Another instance may take it at once.
             Self::Refused(Refusal::Draining) => Some(1),
             _ => None,
@@ -216,6 +227,7 @@ impl From<Failure> for HttpError {
             Failure::Device => Self::DeviceFailed,
             Failure::Form => Self::FormFailed,
             Failure::Deadline => Self::OutOfTime,
+            Failure::Record => Self::Unrecorded,
         }
     }
 }
@@ -226,6 +238,7 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::Draining
         | Refusal::QueueTimeout { .. }
         | Refusal::UsageUnwritable
+        | Refusal::RecordUnavailable { .. }
         | Refusal::ModelFailed { .. } => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::Busy { .. }
         | Refusal::EncoderBusy { .. }

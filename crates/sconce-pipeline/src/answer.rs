@@ -14,7 +14,8 @@ use tokio::time::{Sleep, sleep_until};
 use crate::Refusal;
 use crate::admission::Place;
 use crate::models::ModelUse;
-use crate::record::OpenRecord;
+use crate::record::{Closing, OpenRecord};
+use crate::recording::Unrecorded;
 use crate::selection::Selection;
 use crate::spoken_stream::{SpokenEvent, SpokenStream};
 use crate::text_stream::TokenReport;
@@ -56,7 +57,8 @@ pub enum AnswerEvent {
         /// Why.
         reason: FinishReason,
     },
-    /// All answers have ended. Always the last event.
+    /// All answers have ended, and the request's record is written. The last event, unless the record is
+    /// required and cannot be written: then the last one is a failed end of the first answer.
     Done(Usage),
 }
 
@@ -93,6 +95,8 @@ pub struct AnswerStream {
     /// What it has chosen.
     chosen: VecDeque<AnswerEvent>,
     record: OpenRecord,
+    /// The record on its way, once all answers have ended.
+    closing: Option<Closing>,
     held: Held,
     /// When the time that the request has is over, if it has a bound.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -141,6 +145,7 @@ impl AnswerStream {
             selection,
             chosen: VecDeque::new(),
             record,
+            closing: None,
             held,
             deadline: None,
         }
@@ -178,7 +183,7 @@ impl AnswerStream {
             waited_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
             retry_after_s: self.held.place.retry_after_s(),
         };
-        self.record.refused(refusal.reason());
+        self.record.refused(refusal.reason()).await;
         Err(refusal)
     }
 
@@ -263,9 +268,40 @@ impl AnswerStream {
         if ended < count {
             return Poll::Pending;
         }
-        self.done = true;
         self.record.complete();
-        Poll::Ready(AnswerEvent::Done(self.record.usage()))
+        let kept = ready!(self.poll_kept(context));
+        self.done = true;
+        Poll::Ready(match kept {
+            Ok(()) => AnswerEvent::Done(self.record.usage()),
+            Err(Unrecorded { fact }) => {
+                tracing::error!(%fact, "an answer is given up: its record cannot be written");
+                let reason = FinishReason::Failed(Failure::Record);
+                AnswerEvent::Finished { choice: 0, reason }
+            }
+        })
+    }
+
+    /// Waits until the record is written, if it must be.
+    fn poll_kept(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Unrecorded>> {
+        if self.closing.is_none() {
+            self.closing = self.record.close();
+        }
+        match &mut self.closing {
+            Some(closing) => Pin::new(closing).poll(context),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Breaks off what has not ended, and waits until the record says so.
+    pub async fn break_off(mut self) {
+        for answer in &mut self.answers {
+            answer.text = None;
+        }
+        if self.done {
+            return;
+        }
+        // Whoever breaks an answer off has something worse to tell than that its record is missing.
+        let _told_by_its_keeper = poll_fn(|context| self.poll_kept(context)).await;
     }
 
     fn note(&mut self, index: usize, event: SpokenEvent) -> AnswerEvent {

@@ -95,7 +95,7 @@ impl Pipeline {
     ) -> Result<Embedded, Refusal> {
         record.asked_by(request.user.clone());
         let outcome = self.embed_recorded(request, &mut record).await;
-        closed(record, outcome)
+        closed(record, outcome).await
     }
 
     /// Judges how well texts fit: by the cosine of their vectors, or, where the encoder reads both together,
@@ -110,7 +110,7 @@ impl Pipeline {
     ) -> Result<Fitted, Refusal> {
         record.asked_by(request.user.clone());
         let outcome = self.fit_recorded(request, &mut record).await;
-        closed(record, outcome)
+        closed(record, outcome).await
     }
 
     async fn embed_recorded(
@@ -118,6 +118,7 @@ impl Pipeline {
         request: EmbedRequest,
         record: &mut OpenRecord,
     ) -> Result<Embedded, Refusal> {
+        record.announce().await?;
         record.enter(&self.accounts)?;
         let encoder = self.encoder(record.caller(), request.model.as_deref())?;
         let EncoderKind::Vectors { dimensions } = encoder.kind else {
@@ -150,6 +151,7 @@ impl Pipeline {
         request: FitRequest,
         record: &mut OpenRecord,
     ) -> Result<Fitted, Refusal> {
+        record.announce().await?;
         record.enter(&self.accounts)?;
         let encoder = self.encoder(record.caller(), request.model.as_deref())?;
         let firsts = request.firsts.len();
@@ -250,20 +252,22 @@ async fn read(
 }
 
 /// Closes the record of a request by what became of it.
-fn closed<T>(mut record: OpenRecord, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
+async fn closed<T>(mut record: OpenRecord, outcome: Result<T, Refusal>) -> Result<T, Refusal> {
     match outcome {
         Ok(done) => {
             record.answer_ended(FinishReason::Stop);
             record.complete();
+            record.kept().await?;
             Ok(done)
         }
         Err(refusal @ Refusal::EncodingFailed { .. }) => {
             record.answer_ended(FinishReason::Failed(Failure::Device));
             record.complete();
+            record.kept().await?;
             Err(refusal)
         }
         Err(refusal) => {
-            record.refused(refusal.reason());
+            record.refused(refusal.reason()).await;
             Err(refusal)
         }
     }

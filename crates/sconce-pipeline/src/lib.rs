@@ -26,6 +26,8 @@ mod panic_guard;
 mod permission;
 mod pipeline;
 mod record;
+mod record_meter;
+mod recording;
 mod refusal;
 mod request;
 mod resident_memory;
@@ -56,6 +58,8 @@ pub use models::{
 };
 pub use pipeline::{Pipeline, Readiness};
 pub use record::Arrival;
+pub use record_meter::RecordMetrics;
+pub use recording::{ReceiptWriter, RecordKeeper, Recording, Unrecorded};
 pub use refusal::Refusal;
 pub use request::{AnswerOptions, AnswerRequest, Ask, AskKind, AskedGrammar, EndTokens, Prompt};
 pub use served_model::ServedModel;

@@ -14,6 +14,7 @@ use sconce_limits::{Exceeded, LimitKind};
 
 use crate::encoder_meter::EncoderMetrics;
 use crate::engine_meter::EngineMeter;
+use crate::record_meter::RecordMetrics;
 use crate::resident_memory::resident_memory_bytes;
 
 const FIRST_TOKEN_S: &[f64] = &[
@@ -41,6 +42,7 @@ pub struct Metrics {
     refused: IntCounterVec,
     limits_reached: IntCounterVec,
     resident_memory_bytes: Gauge,
+    records: Arc<RecordMetrics>,
 }
 
 /// The metrics of one model.
@@ -228,8 +230,15 @@ impl Metrics {
                 "process_resident_memory_bytes",
                 "Resident memory of the process; zero where the system does not tell.",
             ),
+            records: Arc::new(RecordMetrics::new(&make)),
             registry,
         }
+    }
+
+    /// The numbers of the journal of records, for whoever keeps it.
+    #[must_use]
+    pub fn records(&self) -> Arc<RecordMetrics> {
+        Arc::clone(&self.records)
     }
 
     /// The metrics of the model called `name`, at zero.

@@ -24,7 +24,7 @@ use crate::text_stream::TextStream;
 use crate::token_stream::TokenStream;
 use crate::{
     AnswerOptions, AnswerRequest, AskKind, DeclaredModel, Displaces, EncoderContext, MemoryLimits,
-    ModelContext, ModelEntry, NameTaken, Refusal,
+    ModelContext, ModelEntry, NameTaken, Recording, Refusal,
 };
 
 /// How soon to ask again while a model loads.
@@ -45,6 +45,7 @@ pub struct Pipeline {
     pub(crate) tokenizing: Semaphore,
     metrics: Arc<Metrics>,
     pub(crate) accounts: Arc<Accounts>,
+    recording: Option<Recording>,
 }
 
 /// Whether new requests can be served.
@@ -84,6 +85,7 @@ impl Pipeline {
             tokenizing: Semaphore::new(TOKENIZING_MAX),
             metrics: Arc::new(Metrics::new()),
             accounts: Arc::default(),
+            recording: None,
         }
     }
 
@@ -91,6 +93,13 @@ impl Pipeline {
     #[must_use]
     pub fn charging(mut self, accounts: Accounts) -> Self {
         self.accounts = Arc::new(accounts);
+        self
+    }
+
+    /// Has a record of every request kept.
+    #[must_use]
+    pub fn recorded_by(mut self, recording: Recording) -> Self {
+        self.recording = Some(recording);
         self
     }
 
@@ -176,14 +185,15 @@ impl Pipeline {
     #[must_use]
     pub fn arrive(&self, id: RequestId, kind: AskKind, caller: Caller) -> Arrival {
         let metrics = Arc::clone(&self.metrics);
-        Arrival(OpenRecord::open((id, kind), caller, metrics))
+        let recording = self.recording.clone();
+        Arrival(OpenRecord::open((id, kind), caller, metrics, recording))
     }
 
     /// Records a request that was turned away before anybody knew what it asks and for whom: `reason`
     /// says in one word why.
-    pub fn turn_away(&self, id: RequestId, reason: &'static str) {
+    pub async fn turn_away(&self, id: RequestId, reason: &'static str) {
         let arrival = self.arrive(id, AskKind::Unread, Caller::anybody());
-        arrival.turned_away(reason);
+        arrival.turned_away(reason).await;
     }
 
     /// Answers a request that needs no reading.
@@ -214,7 +224,7 @@ impl Pipeline {
                 answers.begun(wait_max).await
             }
             Err(refusal) => {
-                record.refused(refusal.reason());
+                record.refused(refusal.reason()).await;
                 Err(refusal)
             }
         }
@@ -225,6 +235,7 @@ impl Pipeline {
         request: AnswerRequest,
         record: &mut OpenRecord,
     ) -> Result<Routed, Refusal> {
+        record.announce().await?;
         record.enter(&self.accounts)?;
         let slot = self.slot_for(record.caller(), request.model.as_deref());
         if let Some(name) = request.model.as_deref()

@@ -1,17 +1,28 @@
 //! What stays of a request: one structured event at its end, however it ends.
 //!
-//! The record has numbers and names, never the text of a prompt or an answer. It is written by
+//! The event has numbers and names, never the text of a prompt or an answer. It is written by
 //! `Drop`, so that a request that is refused, abandoned or lost in a fault leaves one as well.
+//!
+//! Where somebody keeps records ([`Recording`]), the same goes there: an entry before the request is
+//! admitted, and another one before the last of its answer is given away.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use sconce_domain::{Caller, Failure, FinishReason, RequestId, TokenCount, Usage};
+use sconce_domain::{
+    Caller, ClosedRecord, Failure, FinishReason, OpenedRecord, RequestId, TokenCount, Usage,
+};
 
 use crate::accounts::{Accounts, Charge};
 use crate::encoder_meter::EncoderMetrics;
 use crate::metrics::{EndedRequest, Ending, Metrics, ModelMetrics};
+use crate::recording::{Receipt, Recording, Unrecorded};
 use crate::{AskKind, Refusal};
+
+/// How soon to ask again when records cannot be written.
+const RECORD_RETRY_AFTER_S: u32 = 10;
 
 /// A request that has arrived and is still being read. Dropping it means that the client went away.
 #[derive(Debug)]
@@ -19,8 +30,8 @@ pub struct Arrival(pub(crate) OpenRecord);
 
 impl Arrival {
     /// Turns the request away unread: `reason` says in one word why.
-    pub fn turned_away(self, reason: &'static str) {
-        self.0.refused(reason);
+    pub async fn turned_away(self, reason: &'static str) {
+        self.0.refused(reason).await;
     }
 }
 
@@ -42,6 +53,8 @@ pub(crate) struct OpenRecord {
     outcome: Outcome,
     /// What the request takes of its caller's limits, from when it was let in.
     charge: Option<Charge>,
+    /// Who keeps the record, until it has been handed over.
+    recording: Option<Recording>,
 }
 
 /// The metrics of the model that a request has begun with.
@@ -73,6 +86,7 @@ impl OpenRecord {
         (id, kind): (RequestId, AskKind),
         caller: Caller,
         metrics: Arc<Metrics>,
+        recording: Option<Recording>,
     ) -> Self {
         Self {
             id,
@@ -88,7 +102,45 @@ impl OpenRecord {
             worst: None,
             outcome: Outcome::Open,
             charge: None,
+            recording,
         }
+    }
+
+    /// Has it written that the request is about to be admitted. A process that dies from here on leaves
+    /// a trace of it.
+    pub(crate) async fn announce(&self) -> Result<(), Refusal> {
+        let Some(recording) = &self.recording else {
+            return Ok(());
+        };
+        let (writer, receipt) = Receipt::new();
+        let opened = OpenedRecord {
+            id: self.id,
+            kind: self.kind,
+            tenant: self.caller.tenant.clone(),
+            key: self.caller.key.clone(),
+        };
+        recording.keeper.open(opened, writer);
+        match receipt.await {
+            Err(unrecorded) if recording.required => Err(unavailable(unrecorded)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands the record to whoever keeps it, as the request stands. Once it is written, or cannot be
+    /// and need not, this is fulfilled.
+    pub(crate) fn close(&mut self) -> Option<Closing> {
+        let Recording { keeper, required } = self.recording.take()?;
+        let (writer, receipt) = Receipt::new();
+        keeper.close(self.closed(self.arrived.elapsed()), writer);
+        Some(Closing { receipt, required })
+    }
+
+    /// [`OpenRecord::close`], and waits for it.
+    pub(crate) async fn kept(&mut self) -> Result<(), Refusal> {
+        let Some(closing) = self.close() else {
+            return Ok(());
+        };
+        closing.await.map_err(unavailable)
     }
 
     pub(crate) fn arrived(&self) -> Instant {
@@ -158,10 +210,12 @@ impl OpenRecord {
     }
 
     /// Closes the record of a request of which nothing was computed.
-    pub(crate) fn refused(mut self, reason: &'static str) {
+    pub(crate) async fn refused(mut self, reason: &'static str) {
         self.begun = None;
         self.metrics.refused(reason);
         self.outcome = Outcome::Refused(reason);
+        // The client is told of its refusal, recorded or not.
+        let _told_by_its_keeper = self.kept().await;
     }
 
     /// An answer that had `before` tokens has `now`: fewer, if its end was taken back.
@@ -217,6 +271,59 @@ impl OpenRecord {
             _ => Ending::Abandoned,
         }
     }
+
+    /// The record as the request stands.
+    fn closed(&self, total: Duration) -> ClosedRecord {
+        let ending = self.ending();
+        let (end, refusal) = match self.outcome {
+            Outcome::Refused(reason) => ("refused", Some(reason)),
+            Outcome::Open | Outcome::Complete => (ending.as_str(), None),
+        };
+        let failure = match ending {
+            Ending::Finished(FinishReason::Failed(failure)) => Some(failure.as_str()),
+            _ => None,
+        };
+        ClosedRecord {
+            id: self.id,
+            kind: self.kind,
+            tenant: self.caller.tenant.clone(),
+            key: self.caller.key.clone(),
+            model: self.model.clone(),
+            end,
+            refusal,
+            failure,
+            usage: self.usage,
+            ttft_ms: self
+                .first_token
+                .map(|it| (it - self.arrived).as_millis() as u64),
+            total_ms: total.as_millis() as u64,
+        }
+    }
+}
+
+/// What the client is told; the log has the fact, which may name files.
+fn unavailable(Unrecorded { fact }: Unrecorded) -> Refusal {
+    tracing::warn!(%fact, "a request is refused: its record cannot be written");
+    Refusal::RecordUnavailable {
+        retry_after_s: RECORD_RETRY_AFTER_S,
+    }
+}
+
+/// A record on its way to whoever keeps it.
+#[derive(Debug)]
+pub(crate) struct Closing {
+    receipt: Receipt,
+    required: bool,
+}
+
+impl Future for Closing {
+    /// An error only where the record is required.
+    type Output = Result<(), Unrecorded>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let written = ready!(Pin::new(&mut self.receipt).poll(context));
+        Poll::Ready(if self.required { written } else { Ok(()) })
+    }
 }
 
 impl Drop for OpenRecord {
@@ -235,35 +342,26 @@ impl Drop for OpenRecord {
                 generation_tokens: self.usage.completion.0,
             });
         }
-        let end = match self.outcome {
-            Outcome::Refused(_) => "refused",
-            Outcome::Open | Outcome::Complete => ending.as_str(),
-        };
-        self.metrics.request_ended(self.kind, end);
-        let failure = match ending {
-            Ending::Finished(FinishReason::Failed(failure)) => Some(failure.as_str()),
-            _ => None,
-        };
-        let refusal = match self.outcome {
-            Outcome::Refused(reason) => Some(reason),
-            Outcome::Open | Outcome::Complete => None,
-        };
+        // Nobody is there to wait for it.
+        drop(self.close());
+        let closed = self.closed(total);
+        self.metrics.request_ended(closed.kind, closed.end);
         tracing::info!(
             target: "sconce::record",
-            request = format_args!("{:016x}", self.id.0),
-            kind = self.kind,
-            model = self.model.as_deref(),
-            tenant = %self.caller.tenant.0,
-            key = self.caller.key.as_deref(),
+            request = format_args!("{:016x}", closed.id.0),
+            kind = closed.kind,
+            model = closed.model.as_deref(),
+            tenant = %closed.tenant.0,
+            key = closed.key.as_deref(),
             user = self.user.as_deref(),
-            end,
-            refusal,
-            failure,
-            prompt_tokens = self.usage.prompt.0,
-            cached_tokens = self.usage.cached.0,
-            completion_tokens = self.usage.completion.0,
-            ttft_ms = self.first_token.map(|it| (it - self.arrived).as_millis() as u64),
-            total_ms = total.as_millis() as u64,
+            end = closed.end,
+            refusal = closed.refusal,
+            failure = closed.failure,
+            prompt_tokens = closed.usage.prompt.0,
+            cached_tokens = closed.usage.cached.0,
+            completion_tokens = closed.usage.completion.0,
+            ttft_ms = closed.ttft_ms,
+            total_ms = closed.total_ms,
             "request ended"
         );
     }

@@ -40,6 +40,15 @@ pub enum Refusal {
         /// When to ask again.
         retry_after_s: u32,
     },
+    /// Its record cannot be written, and this server answers nothing without one.
+    #[error(
+        "the server cannot write its records at the moment, and answers nothing without; try again in \
+         {retry_after_s} s"
+    )]
+    RecordUnavailable {
+        /// When to ask again.
+        retry_after_s: u32,
+    },
     /// More answers than the server could ever hold at once.
     #[error(
         "the request wants {wanted} answers (prompts times n or best_of) and this server holds at most \
@@ -299,6 +308,7 @@ impl Refusal {
             Self::Draining => "draining",
             Self::Busy { .. } => "busy",
             Self::QueueTimeout { .. } => "queue_timeout",
+            Self::RecordUnavailable { .. } => "record_unavailable",
             Self::TooManyAnswers { .. } => "too_many_answers",
             Self::LimitReached(exceeded) => exceeded.kind.as_str(),
             Self::UsageUnwritable => "usage_unwritable",

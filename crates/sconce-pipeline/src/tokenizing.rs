@@ -130,10 +130,11 @@ impl Pipeline {
         match self.work_with(&mut record, model, work).await {
             Ok((done, tokens)) => {
                 record.done_with(tokens);
+                record.kept().await?;
                 Ok(done)
             }
             Err(refusal) => {
-                record.refused(refusal.reason());
+                record.refused(refusal.reason()).await;
                 Err(refusal)
             }
         }
@@ -149,6 +150,7 @@ impl Pipeline {
         T: Send + 'static,
         F: FnOnce(&ServedModel) -> Result<T, Refusal> + Send + 'static,
     {
+        record.announce().await?;
         record.enter(&self.accounts)?;
         let slot = self.slot_for(record.caller(), model)?;
         let model = self.registry.take(&slot).await?;

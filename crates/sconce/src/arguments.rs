@@ -51,6 +51,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: KeysAction,
     },
+    /// Look into the records of requests that a server keeps.
+    Records {
+        #[command(subcommand)]
+        action: RecordsAction,
+    },
     /// Show what this machine has, what each model needs and what a running server holds.
     Doctor(DoctorArguments),
     /// Print a completion script for a shell.
@@ -106,6 +111,8 @@ pub(crate) struct ServeArguments {
     pub(crate) encoder: EncoderArguments,
     #[command(flatten)]
     pub(crate) limits: LimitArguments,
+    #[command(flatten)]
+    pub(crate) records: RecordArguments,
 }
 
 /// An encoder beside the models.
@@ -152,6 +159,44 @@ pub(crate) struct StateArguments {
     /// [default: $XDG_STATE_HOME/sconce or ~/.local/state/sconce].
     #[arg(long, env = "SCONCE_STATE", value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
+}
+
+/// What stays of requests.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RecordArguments {
+    /// The folder for records of requests; it is made if there is none. Without it, records are lines of
+    /// the log.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) records_dir: Option<PathBuf>,
+    /// What is kept there of a request.
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "metadata")]
+    pub(crate) records: RecordKind,
+    /// When a record counts as written; an answer's last byte waits for that.
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "group")]
+    pub(crate) records_durability: RecordDurability,
+    /// Answer 503 rather than answer without a record, should the disk be full.
+    #[arg(long)]
+    pub(crate) records_required: bool,
+}
+
+/// What is kept of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RecordKind {
+    /// Nothing.
+    None,
+    /// Who, when, which model, how it ended, how many tokens; no text.
+    Metadata,
+}
+
+/// When a record counts as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RecordDurability {
+    /// Once the kernel has it: a killed server loses nothing, a loss of power what the disk lacks.
+    Process,
+    /// As `process`, and the disk writes every 50 ms.
+    Group,
+    /// Once the disk has it.
+    Each,
 }
 
 /// What matrices can be quantized to.
@@ -347,6 +392,20 @@ impl From<KeyLimitArguments> for Limits {
             tokens_month: arguments.budget_tokens_month,
         }
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RecordsAction {
+    /// Read all records and check that each byte is as it was written.
+    Verify(RecordsFolder),
+}
+
+/// Where records are.
+#[derive(Debug, Args)]
+pub(crate) struct RecordsFolder {
+    /// The folder of records; a server may be writing to it.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) records_dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

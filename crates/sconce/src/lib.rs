@@ -14,6 +14,7 @@ mod machine;
 mod model_limit;
 mod output;
 mod paths;
+mod recording;
 mod signals;
 mod sizing;
 mod usage_file;
@@ -54,6 +55,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<()> {
             Command::Models { action } => commands::models::run(action, &arguments.fetch).await,
             Command::Chat(chat) => commands::chat::run(chat).await,
             Command::Keys { action } => commands::keys::run(action),
+            Command::Records { action } => commands::records::run(action),
             Command::Doctor(doctor) => commands::doctor::run(doctor, &arguments.fetch).await,
             Command::Completions { .. } => Ok(()),
         }

@@ -11,6 +11,7 @@ mod answers;
 mod echoes;
 mod endings;
 mod grammars;
+mod keeping;
 mod models;
 mod records;
 mod rewinds;

@@ -113,7 +113,7 @@ async fn a_request_that_is_never_read_leaves_a_record() {
     let unreadable = stage
         .pipeline
         .arrive(RequestId(0xbad), AskKind::Chat, Caller::anybody());
-    unreadable.turned_away("invalid_json");
+    unreadable.turned_away("invalid_json").await;
     drop(
         stage
             .pipeline

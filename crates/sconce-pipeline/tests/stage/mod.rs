@@ -168,13 +168,26 @@ impl Stage {
     }
 
     pub(crate) fn new<E: Executor + Send + 'static>(executor: E, sizes: Sizes) -> Self {
-        let pipeline = Arc::new(Pipeline::new(AdmissionLimits {
-            running_max: sizes.running_max,
-            queue_max: sizes.queue_max,
-            wait_max: sizes.wait_max,
-        }));
+        Self::with(Pipeline::new(admission_limits(sizes)), executor, sizes)
+    }
+
+    /// The model on a pipeline that knows none yet.
+    pub(crate) fn with<E: Executor + Send + 'static>(
+        pipeline: Pipeline,
+        executor: E,
+        sizes: Sizes,
+    ) -> Self {
+        let pipeline = Arc::new(pipeline);
         let engine = open(&pipeline, executor, sizes);
         Self { pipeline, engine }
+    }
+}
+
+pub(crate) fn admission_limits(sizes: Sizes) -> AdmissionLimits {
+    AdmissionLimits {
+        running_max: sizes.running_max,
+        queue_max: sizes.queue_max,
+        wait_max: sizes.wait_max,
     }
 }
 

@@ -5,4 +5,5 @@ pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod keys;
 pub(crate) mod models;
+pub(crate) mod records;
 pub(crate) mod serve;

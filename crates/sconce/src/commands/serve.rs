@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use crate::access::Entrance;
 use crate::arguments::{EncoderArguments, FetchArguments, ServeArguments};
 use crate::output::say;
+use crate::recording::recorded;
 use crate::signals::StopSignal;
 use crate::{declaring, encoder, fetch, sizing};
 
@@ -24,7 +25,7 @@ pub(crate) async fn run(arguments: ServeArguments, fetching: &FetchArguments) ->
         .memory_max
         .or_else(sizing::free_memory_bytes);
     let pipeline = pipeline(&arguments, memory_bytes).charging(entrance.accounts);
-    let pipeline = Arc::new(pipeline);
+    let pipeline = Arc::new(recorded(pipeline, &arguments.records)?);
     for model in declaring::declared(&arguments, fetching, memory_bytes)? {
         pipeline.declare(model)?;
     }
