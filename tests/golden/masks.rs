@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sconce_domain::{Grammar, TokenId};
+use sconce_domain::{Grammar, TokenId, Tool, ToolUse};
 use sconce_engine::Progress;
-use sconce_grammar::GrammarCompiler;
+use sconce_grammar::{CompiledGrammar, GrammarCompiler};
 use sconce_model::{GgufFile, vocabulary_of};
 use sconce_tests::model_file;
-use sconce_text::{Specials, Tokenizer};
+use sconce_text::{Specials, SpeechFormat, Tokenizer};
 
 const MODELS: [&str; 2] = ["smollm2-135m-instruct", "qwen2.5-coder-0.5b-instruct"];
 
@@ -53,6 +53,10 @@ fn force(compiler: &GrammarCompiler, tokenizer: &Tokenizer, case: (&str, &str)) 
     let compiled = compiler
         .compile(&Grammar::JsonSchema(schema.to_owned()))
         .unwrap();
+    walk(&compiled, tokenizer, answer)
+}
+
+fn walk(compiled: &CompiledGrammar, tokenizer: &Tokenizer, answer: &str) -> Vec<Duration> {
     let mut constraint = compiled.begin();
     let (mut times, mut progress) = (Vec::new(), Progress::Open);
     for token in tokenizer.encode(answer, Specials::Plain).unwrap() {
@@ -119,5 +123,57 @@ fn a_mask_takes_less_than_a_millisecond_in_ninety_nine_of_a_hundred() {
         let hardest = force(&compiler, &tokenizer, HARD).into_iter().max();
         println!("{model}: at names that must not be like a pattern: most {hardest:?}");
         assert!(at(&times, 990) < Duration::from_millis(1));
+    }
+}
+
+/// Text in which this function may be called, as the format of most models has it.
+fn free_calls() -> Grammar {
+    let tool = Tool {
+        name: "weather".to_owned(),
+        description: None,
+        parameters: Some(CASES[0].0.to_owned()),
+        is_strict: true,
+    };
+    let wanted = ToolUse {
+        tools: vec![tool],
+        ..ToolUse::default()
+    };
+    Grammar::FreeCalls(SpeechFormat::taught().free_form_of(&wanted).unwrap())
+}
+
+const SPEECH: &str = "Certainly! In HTML one writes <b>bold</b> and <tool>, or a <tool_box> – 3 < 4 – and \
+    {\"name\": [1, 2]} is JSON. Zürich has 🍎 and 18 °C.\n\n- one\n- two\n";
+
+#[test]
+fn text_and_calls_are_said_in_the_tokens_of_a_real_vocabulary() {
+    for model in MODELS {
+        let tokenizer = tokenizer(model);
+        let compiled = GrammarCompiler::new(Arc::clone(&tokenizer)).compile(&free_calls());
+        let call = "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"location\": \"Bern\"}}\n</tool_call>";
+        for answer in [SPEECH, call, &format!("{SPEECH}{call}\n{call}{SPEECH}")] {
+            walk(compiled.as_ref().unwrap(), &tokenizer, answer);
+        }
+    }
+}
+
+#[test]
+#[ignore = "measures; run it alone, on a machine that is idle"]
+fn text_that_may_call_costs_next_to_nothing() {
+    for model in MODELS {
+        let tokenizer = tokenizer(model);
+        let compiled = GrammarCompiler::new(Arc::clone(&tokenizer)).compile(&free_calls());
+        let compiled = compiled.unwrap();
+        let speech = |_| walk(&compiled, &tokenizer, SPEECH);
+        let mut times: Vec<Duration> = (0..50).flat_map(speech).collect();
+        times.sort_unstable();
+        let at = |share: usize| times[(times.len() - 1) * share / 1000];
+        println!(
+            "{model}: {} masks of text: half {:?}, p99 {:?}, most {:?}",
+            times.len(),
+            at(500),
+            at(990),
+            at(1000)
+        );
+        assert!(at(990) < Duration::from_micros(200), "{:?}", at(990));
     }
 }

@@ -91,6 +91,7 @@ fn chat_about(session: &Session, text: &str) -> Vec<TokenId> {
         name: text.to_owned(),
         description: Some(text.to_owned()),
         parameters: Some(json!({"properties": {text: {"enum": [text]}}}).to_string()),
+        is_strict: false,
     };
     let options = RenderOptions {
         adds_generation_prompt: true,

@@ -236,6 +236,7 @@ impl Output {
             name: text(&it["function"]["name"]),
             description: None,
             parameters: it["function"].get("parameters").map(Value::to_string),
+            is_strict: false,
         };
         Self {
             id: text(&record["id"]),

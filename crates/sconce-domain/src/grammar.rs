@@ -15,6 +15,17 @@ pub enum Grammar {
     Lark(String),
     /// Calls of functions, as a model writes them.
     Calls(CallForm),
+    /// Any text, in which whatever begins as a call is held to its form.
+    FreeCalls(FreeCalls),
+}
+
+/// Text in which a model may call when it wants to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FreeCalls {
+    /// What a call begins with; behind it the form holds. Never empty.
+    pub trigger: String,
+    /// What stands behind the trigger; text may follow again, and further calls.
+    pub form: CallForm,
 }
 
 /// How a model writes its calls: `opening`, one call or more with `between` in between, `closing`.
@@ -51,7 +62,9 @@ impl Grammar {
             Self::JsonObject => 0,
             Self::JsonSchema(text) | Self::Regex(text) | Self::Lark(text) => text.len(),
             Self::Choice(texts) => texts.iter().map(String::len).sum(),
-            Self::Calls(form) => form.functions.iter().map(FunctionForm::source_bytes).sum(),
+            Self::Calls(form) | Self::FreeCalls(FreeCalls { form, .. }) => {
+                form.functions.iter().map(FunctionForm::source_bytes).sum()
+            }
         }
     }
 }

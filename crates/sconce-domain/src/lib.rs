@@ -17,7 +17,7 @@ mod units;
 pub use allowance::{Allowance, Limits, Subject};
 pub use caller::Caller;
 pub use encoder_text::EncoderText;
-pub use grammar::{CallForm, FunctionForm, Grammar};
+pub use grammar::{CallForm, FreeCalls, FunctionForm, Grammar};
 pub use ids::{BlockId, RequestId, SequenceId, TenantId, TokenId};
 pub use message::{Message, Role};
 pub use outcome::{Draw, Failure, FinishReason, TokenLogprob, TokenLogprobs, Usage};

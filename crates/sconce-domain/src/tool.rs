@@ -9,6 +9,8 @@ pub struct Tool {
     pub description: Option<String>,
     /// The JSON Schema of its arguments, itself JSON; without one it has no arguments.
     pub parameters: Option<String>,
+    /// Whether a call that the model makes of its own accord must fit the schema too.
+    pub is_strict: bool,
 }
 
 /// Whether the model calls.

@@ -12,6 +12,7 @@ use sconce_engine::Constraint;
 use sconce_text::Tokenizer;
 
 use crate::constraint::GrammarConstraint;
+use crate::free_calls::FreeCallRules;
 use crate::source::Source;
 use crate::vocabulary::token_tree;
 use crate::{GrammarError, source};
@@ -60,8 +61,16 @@ pub struct GrammarCompiler {
 
 /// A grammar that is ready to hold answers to it.
 pub struct CompiledGrammar {
-    /// Has accepted nothing, and is only copied. Copies share what they learn of the grammar.
-    matcher: Mutex<Matcher>,
+    form: Form,
+}
+
+/// What answers are held to.
+enum Form {
+    /// All of an answer. The parser has accepted nothing, and is only copied; copies share what
+    /// they learn of the grammar.
+    Whole(Box<Mutex<Matcher>>),
+    /// The calls in it.
+    FreeCalls(Arc<FreeCallRules>),
 }
 
 impl GrammarCompiler {
@@ -80,10 +89,22 @@ impl GrammarCompiler {
     /// # Errors
     /// If the grammar is wrong, not supported, matches nothing or takes too much.
     pub fn compile(&self, grammar: &Grammar) -> Result<CompiledGrammar, GrammarError> {
-        let source = source::read(grammar)?;
+        let source = source::read(grammar, &self.tokenizer)?;
+        let trigger = match grammar {
+            Grammar::FreeCalls(free) => free.trigger.as_str(),
+            _ => "",
+        };
         let compile = || {
             let factory = self.factory.get_or_init(|| self.factory()).as_ref();
-            matcher(factory.map_err(GrammarError::clone)?, source)
+            let factory = factory.map_err(GrammarError::clone)?;
+            let matcher = matcher(factory, source, trigger)?;
+            Ok(match grammar {
+                Grammar::FreeCalls(free) => {
+                    let rules = FreeCallRules::new(free, matcher, &self.tokenizer);
+                    Form::FreeCalls(Arc::new(rules))
+                }
+                _ => Form::Whole(Box::new(Mutex::new(matcher))),
+            })
         };
         let builder = thread::Builder::new()
             .name("grammar".to_owned())
@@ -97,9 +118,7 @@ impl GrammarCompiler {
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        Ok(CompiledGrammar {
-            matcher: Mutex::new(compiled?),
-        })
+        Ok(CompiledGrammar { form: compiled? })
     }
 
     fn factory(&self) -> Result<ParserFactory, GrammarError> {
@@ -111,7 +130,12 @@ impl GrammarCompiler {
     }
 }
 
-fn matcher(factory: &ParserFactory, source: Source) -> Result<Matcher, GrammarError> {
+/// A parser that has accepted nothing. What comes behind `trigger` is tried.
+fn matcher(
+    factory: &ParserFactory,
+    source: Source,
+    trigger: &str,
+) -> Result<Matcher, GrammarError> {
     let refused = |error| GrammarError::Refused { fact: said(error) };
     let parser = factory.create_parser_from_init_ext(
         GrammarInit::Serialized(source.grammar),
@@ -126,7 +150,13 @@ fn matcher(factory: &ParserFactory, source: Source) -> Result<Matcher, GrammarEr
         .map_err(|error| GrammarError::Refused {
             fact: format!("no answer can begin: {}", said(error)),
         })?;
-    probe(matcher.clone(), factory.tok_env()).map_err(|fact| GrammarError::Refused {
+    let mut probed = matcher.clone();
+    let trigger = factory
+        .tok_env()
+        .tok_trie()
+        .greedy_tokenize(trigger.as_bytes());
+    probed.consume_tokens(&trigger).map_err(refused)?;
+    probe(probed, factory.tok_env()).map_err(|fact| GrammarError::Refused {
         fact: format!("it takes too much work: {fact}"),
     })?;
     Ok(matcher)
@@ -153,8 +183,13 @@ impl CompiledGrammar {
     /// Holds a new answer to this grammar.
     #[must_use]
     pub fn begin(&self) -> Box<dyn Constraint> {
-        let matcher = self.matcher.lock().unwrap_or_else(PoisonError::into_inner);
-        Box::new(GrammarConstraint::new(matcher.clone()))
+        match &self.form {
+            Form::Whole(matcher) => {
+                let matcher = matcher.lock().unwrap_or_else(PoisonError::into_inner);
+                Box::new(GrammarConstraint::new(matcher.clone()))
+            }
+            Form::FreeCalls(rules) => Box::new(FreeCallRules::begin(rules)),
+        }
     }
 }
 

@@ -34,7 +34,7 @@ impl fmt::Debug for GrammarConstraint {
     }
 }
 
-fn failure(error: impl fmt::Display) -> ConstraintFailure {
+pub(crate) fn failure(error: impl fmt::Display) -> ConstraintFailure {
     ConstraintFailure { fact: said(error) }
 }
 

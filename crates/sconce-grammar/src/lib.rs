@@ -10,9 +10,11 @@
 //! Only the space between the tokens of JSON is cut short, since a small model can otherwise write
 //! line breaks until its answer is full.
 
+mod call_rules;
 mod compiler;
 mod constraint;
 mod error;
+mod free_calls;
 mod source;
 mod vocabulary;
 

@@ -2,10 +2,12 @@
 
 use llguidance::JsonCompileOptions;
 use llguidance::api::TopLevelGrammar;
-use sconce_domain::{CallForm, Grammar};
+use sconce_domain::Grammar;
+use sconce_text::Tokenizer;
 use serde_json::{Value, json};
 
 use crate::GrammarError;
+use crate::call_rules::{self, Literals};
 
 /// Bytes of source that are compiled. Schemas of whole services have some ten thousand.
 const SOURCE_BYTES_MAX: usize = 256 << 10;
@@ -35,7 +37,7 @@ pub(crate) struct Source {
 }
 
 /// Reads `grammar`, or says why it is not read.
-pub(crate) fn read(grammar: &Grammar) -> Result<Source, GrammarError> {
+pub(crate) fn read(grammar: &Grammar, tokenizer: &Tokenizer) -> Result<Source, GrammarError> {
     let bytes = grammar.source_bytes();
     let bytes_max = match grammar {
         Grammar::Lark(_) => LARK_BYTES_MAX,
@@ -63,7 +65,12 @@ pub(crate) fn read(grammar: &Grammar) -> Result<Source, GrammarError> {
             Ok(TopLevelGrammar::from_lark(rule))
         }
         Grammar::Lark(text) => lark(text),
-        Grammar::Calls(form) => calls(form),
+        Grammar::Calls(form) => {
+            call_rules::calls(form, &Literals::of(tokenizer)).map(TopLevelGrammar::from_lark)
+        }
+        Grammar::FreeCalls(free) => {
+            call_rules::free_calls(free, &Literals::of(tokenizer)).map(TopLevelGrammar::from_lark)
+        }
     }?;
     Ok(Source {
         grammar,
@@ -71,7 +78,7 @@ pub(crate) fn read(grammar: &Grammar) -> Result<Source, GrammarError> {
     })
 }
 
-fn parsed(schema: &str) -> Result<Value, GrammarError> {
+pub(crate) fn parsed(schema: &str) -> Result<Value, GrammarError> {
     serde_json::from_str(schema).map_err(|error| GrammarError::Refused {
         fact: format!("the schema is not JSON: {error}"),
     })
@@ -82,7 +89,7 @@ fn schema(value: Value) -> Result<TopLevelGrammar, GrammarError> {
 }
 
 /// A schema that says how JSON is spaced.
-fn with_options(value: Value) -> Result<Value, GrammarError> {
+pub(crate) fn with_options(value: Value) -> Result<Value, GrammarError> {
     let mut value = match value {
         // The options below need an object to stand in.
         Value::Bool(true) => json!({}),
@@ -105,33 +112,6 @@ fn with_options(value: Value) -> Result<Value, GrammarError> {
         options.apply_to(&mut value);
     }
     Ok(value)
-}
-
-/// Each schema is a rule of its own, so that its references lead into itself.
-fn calls(form: &CallForm) -> Result<TopLevelGrammar, GrammarError> {
-    let literal = |text: &str| match text {
-        "" => String::new(),
-        text => json!(text).to_string(),
-    };
-    let (mut rules, mut names) = (String::new(), Vec::new());
-    for (index, function) in form.functions.iter().enumerate() {
-        let schema = with_options(parsed(&function.arguments)?)?;
-        let (before, after) = (literal(&function.before), literal(&function.after));
-        rules += &format!("call{index}: {before} arguments{index} {after}\n");
-        rules += &format!("arguments{index}: %json {schema}\n");
-        names.push(format!("call{index}"));
-    }
-    if names.is_empty() {
-        return Err(GrammarError::NoChoices);
-    }
-    let (opening, closing) = (literal(&form.opening), literal(&form.closing));
-    let more = match form.calls_max.saturating_sub(1) {
-        0 => String::new(),
-        more => format!("({} call){{0,{more}}}", literal(&form.between)),
-    };
-    let call = names.join(" | ");
-    let text = format!("start: {opening} call {more} {closing}\ncall: {call}\n{rules}");
-    Ok(TopLevelGrammar::from_lark(text))
 }
 
 fn lark(text: &str) -> Result<TopLevelGrammar, GrammarError> {

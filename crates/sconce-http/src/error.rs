@@ -263,6 +263,7 @@ fn refusal_status(refusal: &Refusal) -> StatusCode {
         | Refusal::NoChatTemplate { .. }
         | Refusal::Template { .. }
         | Refusal::UnknownCallFormat { .. }
+        | Refusal::StrictFunction { .. }
         | Refusal::Tokenizer { .. }
         | Refusal::StopString { .. }
         | Refusal::Grammar { .. }
@@ -299,7 +300,7 @@ fn refusal_param(refusal: &Refusal) -> Option<&'static str> {
         | Refusal::Grammar { field, .. }
         | Refusal::GrammarTooSlow { field, .. } => Some(field),
         Refusal::StopString { .. } => Some("stop"),
-        Refusal::UnknownCallFormat { .. } => Some("tools"),
+        Refusal::UnknownCallFormat { .. } | Refusal::StrictFunction { .. } => Some("tools"),
         _ => None,
     }
 }

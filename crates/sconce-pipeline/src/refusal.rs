@@ -237,6 +237,19 @@ pub enum Refusal {
         /// The model.
         model: String,
     },
+    /// Calls of the model's own accord cannot be held to a schema.
+    #[error(
+        "the function `{function}` is strict and `{model}` writes calls in the format `{format}`, which \
+         is held to a schema only where `tool_choice` requires a call; require one, or leave `strict` out"
+    )]
+    StrictFunction {
+        /// The model.
+        model: String,
+        /// How it writes calls.
+        format: &'static str,
+        /// The first function that is strict.
+        function: String,
+    },
     /// The prompt cannot be turned into tokens.
     #[error("the tokenizer of `{model}` refuses the prompt: {fact}")]
     Tokenizer {
@@ -329,6 +342,7 @@ impl Refusal {
             Self::NoChatTemplate { .. } => "no_chat_template",
             Self::Template { .. } => "template",
             Self::UnknownCallFormat { .. } => "unknown_call_format",
+            Self::StrictFunction { .. } => "strict_function",
             Self::Tokenizer { .. } => "tokenizer",
             Self::StopString { .. } => "stop_string",
             Self::Grammar { .. } => "grammar",

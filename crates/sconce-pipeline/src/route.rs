@@ -42,7 +42,7 @@ pub(crate) async fn route(
     model: ModelUse,
     tenant: &TenantId,
 ) -> Result<Routed, Refusal> {
-    let grammar = match asked_grammar(&admitted.request.options, &model) {
+    let grammar = match asked_grammar(&admitted.request.options, &model)? {
         None => None,
         Some(asked) => Some(model.grammars.find(tenant, &asked).await?),
     };
@@ -56,19 +56,35 @@ pub(crate) async fn route(
     })
 }
 
-/// The form that an answer is asked to have, or must have because it has to call.
-fn asked_grammar(options: &AnswerOptions, model: &ServedModel) -> Option<AskedGrammar> {
+/// The form that an answer is asked to have, or that its calls must have.
+fn asked_grammar(
+    options: &AnswerOptions,
+    model: &ServedModel,
+) -> Result<Option<AskedGrammar>, Refusal> {
     let asked = || options.grammar.clone();
-    let Some(template) = &model.template else {
-        return asked();
+    let Some(format) = model.template.as_ref().and_then(ChatTemplate::speech) else {
+        return Ok(asked());
     };
-    match template.speech().and_then(|it| it.form_of(&options.tools)) {
-        None => asked(),
-        Some(form) => Some(AskedGrammar {
-            field: "tools",
-            grammar: Grammar::Calls(form),
-        }),
-    }
+    let tools = &options.tools;
+    let strict = tools.tools.iter().position(|it| it.is_strict);
+    let grammar = match (&tools.choice, strict) {
+        (ToolChoice::Auto, Some(index)) => {
+            let free = format.free_form_of(tools);
+            Some(Grammar::FreeCalls(free.ok_or_else(|| {
+                Refusal::StrictFunction {
+                    model: model.name.to_string(),
+                    format: format.name,
+                    function: tools.tools[index].name.clone(),
+                }
+            })?))
+        }
+        _ => format.form_of(tools).map(Grammar::Calls),
+    };
+    let of_tools = |grammar| AskedGrammar {
+        field: "tools",
+        grammar,
+    };
+    Ok(grammar.map(of_tools).or_else(asked))
 }
 
 fn prepare(

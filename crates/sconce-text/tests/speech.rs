@@ -10,6 +10,7 @@ fn tool(name: &str) -> Tool {
         name: name.to_owned(),
         description: None,
         parameters: None,
+        is_strict: false,
     }
 }
 
@@ -367,4 +368,58 @@ proptest! {
         }
         prop_assert!(open.is_none());
     }
+}
+
+#[test]
+fn a_call_of_ones_own_accord_is_held_where_its_mark_is_certain_and_its_parser_hears_it() {
+    let mut held = Vec::new();
+    for name in SpeechFormat::names() {
+        let format = SpeechFormat::named(name).expect("a listed format");
+        let mut wanted = ToolUse {
+            tools: ["f", "weather"].map(tool).to_vec(),
+            choice: ToolChoice::Auto,
+            parallel: true,
+        };
+        wanted.tools[0].is_strict = true;
+        let Some(free) = format.free_form_of(&wanted) else {
+            continue;
+        };
+        held.push(name);
+        let form = &free.form;
+        let schemas: Vec<&str> = form
+            .functions
+            .iter()
+            .map(|it| it.arguments.as_str())
+            .collect();
+        assert!(
+            schemas[0].contains("additionalProperties"),
+            "{name}: {schemas:?}"
+        );
+        assert_eq!(schemas[1], r#"{"type": "object"}"#, "{name}");
+        let mut text = "Well. ".to_owned();
+        for function in &form.functions {
+            let call = format!("{}{{\"a\": 1}}{}", function.before, function.after);
+            text += &format!("{}{}{call}{} ", free.trigger, form.opening, form.closing);
+        }
+        let expected = [
+            "says Well.",
+            "calls f {\"a\": 1}",
+            "calls weather {\"a\": 1}",
+        ];
+        let lines = told(name, &text);
+        let heard: Vec<&str> = lines.iter().map(|it| it.trim()).collect();
+        let heard: Vec<&str> = heard.into_iter().filter(|it| *it != "says").collect();
+        assert_eq!(heard, expected, "{name}: {text}");
+    }
+    assert_eq!(
+        held,
+        [
+            "tagged",
+            "named",
+            "listed",
+            "fenced",
+            "separated",
+            "numbered"
+        ]
+    );
 }

@@ -22,11 +22,13 @@ fn tools() -> [Tool; 2] {
         name: "weather".to_owned(),
         description: Some("Tells it.".to_owned()),
         parameters: Some(r#"{"type": "object", "properties": {"b": {}, "a": {}}}"#.to_owned()),
+        is_strict: false,
     };
     let now = Tool {
         name: "now".to_owned(),
         description: None,
         parameters: None,
+        is_strict: false,
     };
     [weather, now]
 }

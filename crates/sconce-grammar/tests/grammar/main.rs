@@ -4,6 +4,7 @@
     reason = "what a test's own set-up cannot do fails the test"
 )]
 
+mod free_calls;
 mod hostile;
 mod kinds;
 mod refusals;

@@ -12,7 +12,30 @@ use sconce_text::{
 /// Ends an answer.
 pub(crate) const END: TokenId = TokenId(256);
 /// Tokens of more than one byte.
-const WORDS: [&str; 8] = ["{\"", "\":", "name", "true", ", ", "}}", "12", "\u{e9}"];
+const WORDS: [&str; 10] = [
+    "{\"", "\":", "name", "true", ", ", "}}", "12", "\u{e9}", ">x", ">\n",
+];
+/// A control token that models write.
+pub(crate) const MARK: TokenId = TokenId(TOKENS - 1);
+pub(crate) const MARK_TEXT: &str = "<|call|>";
+/// How many tokens there are.
+pub(crate) const TOKENS: u32 = 256 + 1 + WORDS.len() as u32 + 1;
+
+/// The token of this text.
+pub(crate) fn token(text: &str) -> TokenId {
+    let word = (0..).zip(WORDS).find(|(_, it)| *it == text);
+    let byte = u32::from(text.as_bytes()[0]);
+    TokenId(word.map_or(byte, |(index, _)| END.0 + 1 + index))
+}
+
+/// What a token adds to the text.
+pub(crate) fn bytes(token: TokenId) -> Vec<u8> {
+    match (u8::try_from(token.0), token.0.checked_sub(END.0 + 1)) {
+        (Ok(byte), _) => vec![byte],
+        (_, Some(index)) if token != MARK => WORDS[index as usize].as_bytes().to_vec(),
+        _ => Vec::new(),
+    }
+}
 
 /// A compiler for that vocabulary, shared by all tests.
 pub(crate) fn compiler() -> &'static GrammarCompiler {
@@ -29,6 +52,8 @@ fn tokenizer() -> Tokenizer {
         tokens.push(word.replace(' ', "\u{2581}"));
         classes.push(TokenClass::Normal);
     }
+    tokens.push(MARK_TEXT.to_owned());
+    classes.push(TokenClass::Control);
     let vocabulary = Vocabulary {
         kind: VocabularyKind::SentencePieces {
             scores: vec![0.0; tokens.len()],

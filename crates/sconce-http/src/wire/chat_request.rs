@@ -41,10 +41,16 @@ pub(crate) fn parse_chat(id: RequestId, body: &[u8]) -> Result<ParsedRequest, Ht
     Ok(ParsedRequest { request, delivery })
 }
 
-/// A call that is required is a form already.
+/// A call that is required is a form already, and so is one that must fit its schema if it is made.
 fn check_one_form(options: &AnswerOptions) -> Result<(), HttpError> {
-    let ToolUse { choice, .. } = &options.tools;
+    let ToolUse { choice, tools, .. } = &options.tools;
     match (&options.grammar, choice) {
+        (Some(asked), ToolChoice::Auto) if tools.iter().any(|it| it.is_strict) => {
+            let field = asked.field;
+            let message =
+                format!("a function of `tools` is strict and `{field}` asks for another form");
+            Err(HttpError::field(field, message))
+        }
         (Some(asked), ToolChoice::Required | ToolChoice::Named(_)) => {
             let field = asked.field;
             let message = format!("`tool_choice` requires a call and `{field}` another form");

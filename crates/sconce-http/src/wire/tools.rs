@@ -15,17 +15,11 @@ const NAME_BYTES_MAX: usize = 64;
 /// `tools`, `tool_choice` and `parallel_tool_calls`.
 pub(super) fn take_tools(fields: &mut Fields) -> Result<ToolUse, HttpError> {
     let usual = ToolUse::default();
-    let (tools, is_strict) = take_functions(fields)?;
+    let tools = take_functions(fields)?;
     let choice = match fields.take("tool_choice") {
         None => usual.choice,
         Some(value) => tool_choice(value, &tools)?,
     };
-    if let (Some(index), ToolChoice::Auto) = (is_strict.iter().position(|it| *it), &choice) {
-        return Err(HttpError::Unsupported {
-            param: format!("tools[{index}].function.strict"),
-            note: " unless `tool_choice` requires a call, which always keeps the schema".to_owned(),
-        });
-    }
     Ok(ToolUse {
         tools,
         choice,
@@ -35,8 +29,7 @@ pub(super) fn take_tools(fields: &mut Fields) -> Result<ToolUse, HttpError> {
     })
 }
 
-/// The functions, and of each whether its schema must be kept.
-fn take_functions(fields: &mut Fields) -> Result<(Vec<Tool>, Vec<bool>), HttpError> {
+fn take_functions(fields: &mut Fields) -> Result<Vec<Tool>, HttpError> {
     let items = take_list(fields, "tools")?;
     if items.len() > TOOLS_MAX {
         let count = items.len();
@@ -44,21 +37,19 @@ fn take_functions(fields: &mut Fields) -> Result<(Vec<Tool>, Vec<bool>), HttpErr
         return Err(HttpError::field("tools", message));
     }
     let mut tools: Vec<Tool> = Vec::new();
-    let mut is_strict = Vec::new();
     for (index, item) in items.into_iter().enumerate() {
-        let (tool, strict) = tool(index, item)?;
+        let tool = tool(index, item)?;
         if tools.iter().any(|it| it.name == tool.name) {
             let param = format!("tools[{index}].function.name");
             let message = format!("`{param}` is `{}`, as an earlier one is", tool.name);
             return Err(HttpError::field(param, message));
         }
         tools.push(tool);
-        is_strict.push(strict);
     }
-    Ok((tools, is_strict))
+    Ok(tools)
 }
 
-fn tool(index: usize, item: Value) -> Result<(Tool, bool), HttpError> {
+fn tool(index: usize, item: Value) -> Result<Tool, HttpError> {
     let mut function = take_function(format!("tools[{index}]"), item, |_| Ok(()))?;
     let tool = Tool {
         name: take_name(&mut function)?,
@@ -68,10 +59,10 @@ fn tool(index: usize, item: Value) -> Result<(Tool, bool), HttpError> {
             Some(schema @ Value::Object(_)) => Some(schema.to_string()),
             Some(other) => return Err(function.wrong("parameters", "be a JSON Schema", &other)),
         },
+        is_strict: function.flag("strict")?.unwrap_or(false),
     };
-    let strict = function.flag("strict")?.unwrap_or(false);
     function.finish()?;
-    Ok((tool, strict))
+    Ok(tool)
 }
 
 /// The fields of `function` in an object of the type `function`; `rest` takes what stands beside it.

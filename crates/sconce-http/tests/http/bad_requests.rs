@@ -372,20 +372,21 @@ async fn slow_clients_are_let_go() {
     assert!(closed.is_ok(), "the connection was closed");
 }
 
-const WRONG_TOOLS: [&str; 13] = [
+const WRONG_TOOLS: [&str; 14] = [
     r#""tools":{}"#,
     r#""tools":[{"type":"function"}]"#,
     r#""tools":[{"type":"retrieval","function":{"name":"f"}}]"#,
     r#""tools":[{"type":"function","function":{"name":"f g"}}]"#,
     r#""tools":[{"type":"function","function":{"name":"f","parameters":"{}"}}]"#,
     r#""tools":[{"type":"function","function":{"name":"f","returns":{}}}]"#,
-    r#""tools":[{"type":"function","function":{"name":"f","strict":true}}]"#,
+    r#""tools":[{"type":"function","function":{"name":"f","strict":1}}]"#,
     r#""tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"f"}}]"#,
     r#""tool_choice":"required""#,
     r#""tool_choice":"sometimes""#,
     r#""tool_choice":{"type":"function","function":{"name":"f"}}"#,
     r#""parallel_tool_calls":1"#,
     r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"required","response_format":{"type":"json_object"}"#,
+    r#""tools":[{"type":"function","function":{"name":"f","strict":true}}],"response_format":{"type":"json_object"}"#,
 ];
 
 #[tokio::test]
@@ -398,12 +399,13 @@ async fn tools_that_are_wrong_are_told_what_to_change() {
         400 "tools[0].function.name" "invalid_value": `tools[0].function.name` must have 1 to 64 letters, digits, `_`, `-` or `.`
         400 "tools[0].function.parameters" "invalid_value": `tools[0].function.parameters` must be a JSON Schema, not a string
         400 "tools[0].function.returns" "unknown_parameter": `tools[0].function.returns` is no field this server knows; remove it or correct its name
-        400 "tools[0].function.strict" "unsupported_parameter": `tools[0].function.strict` is not supported by this server unless `tool_choice` requires a call, which always keeps the schema; leave it out
+        400 "tools[0].function.strict" "invalid_value": `tools[0].function.strict` must be true or false, not 1
         400 "tools[1].function.name" "invalid_value": `tools[1].function.name` is `f`, as an earlier one is
         400 "tool_choice" "invalid_value": `tool_choice` requires a call and `tools` has no function
         400 "tool_choice" "invalid_value": `tool_choice` is `sometimes`; this server knows none, auto, required or a function
         400 "tool_choice" "invalid_value": `tool_choice` names `f`, which is not among `tools`
         400 "parallel_tool_calls" "invalid_value": `parallel_tool_calls` must be true or false, not 1
         400 "response_format" "invalid_value": `tool_choice` requires a call and `response_format` another form
+        400 "response_format" "invalid_value": a function of `tools` is strict and `response_format` asks for another form
     "#]].assert_eq(&told);
 }

@@ -194,6 +194,7 @@ async fn what_was_thought_and_called_is_told_anew_by_the_same_names() {
             name: "f".to_owned(),
             description: None,
             parameters: None,
+            is_strict: false,
         }],
         choice: ToolChoice::Auto,
         parallel: true,

@@ -11,6 +11,7 @@ fn tool(name: &str) -> Tool {
         name: name.to_owned(),
         description: None,
         parameters: None,
+        is_strict: false,
     }
 }
 
@@ -97,6 +98,15 @@ async fn a_call_that_is_required_or_named_is_made_whatever_the_model_would_say()
         let (said, _, calls, _) = heard(asking("I would rather not.", choice)).await;
         assert_eq!((said.as_str(), calls), ("", vec![called.to_owned()]));
     }
+}
+
+#[tokio::test]
+async fn a_strict_function_has_the_calls_of_its_model_held_to_their_form() {
+    let mut request = asking("Both.", ToolChoice::Auto);
+    request.options.tools.tools[1].is_strict = true;
+    let (said, _, calls, _) = heard(request).await;
+    // The compiler of this stage dictates one call to whatever is held.
+    assert_eq!((said.as_str(), calls), ("", vec!["f({})".to_owned()]));
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ impl GrammarCompiler for Dictation {
         let text = match grammar {
             Grammar::Choice(texts) => texts[0].clone().into_bytes(),
             Grammar::Calls(form) => one_call(form).into_bytes(),
+            Grammar::FreeCalls(free) => [&*free.trigger, &one_call(&free.form)].concat().into(),
             Grammar::Regex(what) if what == "slow" => {
                 std::thread::sleep(Duration::from_secs(2));
                 Vec::new()

@@ -1,6 +1,6 @@
 //! What there is to say of a format: how models mark their thoughts and write their calls.
 
-use sconce_domain::{CallForm, FunctionForm, ToolChoice, ToolUse};
+use sconce_domain::{CallForm, FreeCalls, FunctionForm, Tool, ToolChoice, ToolUse};
 use serde_json::{Map, Value, json};
 
 use super::channels;
@@ -195,26 +195,70 @@ impl SpeechFormat {
     /// What an answer must look like that has to call; none if it need not.
     #[must_use]
     pub fn form_of(&self, wanted: &ToolUse) -> Option<CallForm> {
-        let (named, calls_max) = match &wanted.choice {
+        let named = match &wanted.choice {
             ToolChoice::Auto | ToolChoice::None => return None,
-            ToolChoice::Required if wanted.parallel => (None, self.form.calls_max),
-            ToolChoice::Required => (None, 1),
-            ToolChoice::Named(name) => (Some(name), 1),
+            ToolChoice::Required => None,
+            ToolChoice::Named(name) => Some(name),
         };
-        let may_be_called = |name: &String| named.is_none_or(|it| it == name);
-        let called = wanted.tools.iter().filter(|it| may_be_called(&it.name));
-        let functions = called.map(|tool| FunctionForm {
-            before: self.form.before.replace("NAME", &tool.name),
-            arguments: arguments_schema(tool.parameters.as_deref()),
-            after: self.form.after.to_owned(),
+        let calls_max = match named {
+            None if wanted.parallel => self.form.calls_max,
+            _ => 1,
+        };
+        let may_be_called = |it: &&Tool| named.is_none_or(|name| *name == it.name);
+        let functions = wanted.tools.iter().filter(may_be_called);
+        let functions = functions.map(|it| self.function_form(it, it.parameters.as_deref()));
+        Some(self.call_form(functions.collect(), calls_max))
+    }
+
+    /// What the calls must look like that a model makes of its own accord: those of strict
+    /// functions fit their schema, those of others are any object. `None` where what a call begins
+    /// with may be something else, or where models write it in another way than they are held to.
+    #[must_use]
+    pub fn free_form_of(&self, wanted: &ToolUse) -> Option<FreeCalls> {
+        let is_as_written = matches!(self.body, Body::Object | Body::Named(_));
+        let ([trigger], None, true) = (self.openings, self.bare, is_as_written) else {
+            return None;
+        };
+        let any = Some(r#"{"type": "object"}"#);
+        let functions = wanted.tools.iter().map(|it| {
+            let parameters = it.parameters.as_deref();
+            self.function_form(it, if it.is_strict { parameters } else { any })
         });
-        Some(CallForm {
+        let mut form = self.call_form(functions.collect(), self.form.calls_max);
+        if !wanted.parallel {
+            form.calls_max = 1;
+        }
+        if form.opening.is_empty() {
+            // Each call has a trigger of its own.
+            form.calls_max = 1;
+            for function in &mut form.functions {
+                function.before = function.before.strip_prefix(trigger)?.to_owned();
+            }
+        } else {
+            form.opening = form.opening.strip_prefix(trigger)?.to_owned();
+        }
+        Some(FreeCalls {
+            trigger: (*trigger).to_owned(),
+            form,
+        })
+    }
+
+    fn function_form(&self, tool: &Tool, parameters: Option<&str>) -> FunctionForm {
+        FunctionForm {
+            before: self.form.before.replace("NAME", &tool.name),
+            arguments: arguments_schema(parameters),
+            after: self.form.after.to_owned(),
+        }
+    }
+
+    fn call_form(&self, functions: Vec<FunctionForm>, calls_max: u32) -> CallForm {
+        CallForm {
             opening: self.form.opening.to_owned(),
-            functions: functions.collect(),
+            functions,
             between: self.form.between.to_owned(),
             closing: self.form.closing.to_owned(),
             calls_max,
-        })
+        }
     }
 
     /// Text for the model's instructions, where the chat template says nothing of functions.
