@@ -1,7 +1,7 @@
 //! The same bits however a prompt is cut and whatever shares the batch, in one pass over all.
 
 use sconce_domain::TokenId;
-use sconce_model::{Batch, BatchChunk, Decoder, KvType, LogitRows};
+use sconce_model::{Batch, BatchChunk, BlockTable, Decoder, KvType, LogitRows};
 
 use crate::session::{QWEN, SMOLLM2, Session, all_logits, blocks, decoder_with, token_ids};
 
@@ -29,7 +29,7 @@ fn a_sequence_in_a_mixed_batch_gets_the_bits_it_gets_alone() {
         let mut decoder = session.decoder();
         let alone = all_logits(&mut decoder, &prompt);
         let vocabulary = decoder.spec().vocabulary;
-        let tables: Vec<Vec<u32>> = (0..8).map(blocks).collect();
+        let tables: Vec<[BlockTable; 1]> = (0..8).map(blocks).collect();
         let prefixes: Vec<&[TokenId]> = (0..8).map(|index| &prompt[..3 + 9 * index]).collect();
         let chunks: Vec<BatchChunk<'_>> = prefixes
             .iter()
@@ -59,7 +59,7 @@ fn a_step_multiplies_each_matrix_once_whatever_its_batch() {
     let mut decoder = session.decoder();
     let mut calls = |sequences: usize, tokens: usize| {
         let before = decoder.matmul_calls();
-        let tables: Vec<Vec<u32>> = (0..sequences).map(blocks).collect();
+        let tables: Vec<[BlockTable; 1]> = (0..sequences).map(blocks).collect();
         let chunks: Vec<BatchChunk<'_>> = tables
             .iter()
             .map(|blocks| BatchChunk {

@@ -5,7 +5,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use sconce_domain::TokenId;
 use sconce_kernels::Isa;
 use sconce_model::{
-    ArchSpec, Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, KvType, LogitRows,
+    ArchSpec, Batch, BatchChunk, BlockTable, Decoder, DecoderSettings, GgufFile, KvType, LogitRows,
     chat_template_of, spec_for, vocabulary_of,
 };
 use sconce_tests::{Golden, model_file};
@@ -75,8 +75,9 @@ pub(crate) fn token_ids(ids: &[u32]) -> Vec<TokenId> {
 }
 
 /// The blocks of sequence number `index`: sixteen blocks, 256 positions.
-pub(crate) fn blocks(index: usize) -> Vec<u32> {
-    (0..16).map(|block| (index * 16 + block) as u32).collect()
+pub(crate) fn blocks(index: usize) -> [BlockTable; 1] {
+    let blocks = (0..16).map(|block| (index * 16 + block) as u32);
+    [BlockTable::whole(blocks.collect())]
 }
 
 /// The logits of every row of one sequence, computed in one step from position zero.

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use sconce_domain::TokenId;
 use sconce_model::{
-    Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, Isa, KvType, LogitRows, spec_for,
-    vocabulary_of,
+    Batch, BatchChunk, BlockTable, Decoder, DecoderSettings, GgufFile, Isa, KvType, LogitRows,
+    spec_for, vocabulary_of,
 };
 use sconce_tests::{model_file, python_with};
 use sconce_text::{Specials, Tokenizer};
@@ -170,7 +170,8 @@ fn score(decoder: &mut Decoder, tokenizer: &Tokenizer, text: &str) -> Verdict {
     let (context, _) = text.rsplit_once(' ').unwrap();
     let encode = |it: &str| tokenizer.encode(it, Specials::Parsed).unwrap();
     let (tokens, context) = (encode(text), encode(context).len());
-    let blocks: Vec<u32> = (0..(CONTEXT / Decoder::BLOCK_TOKENS) as u32).collect();
+    let blocks = (0..(CONTEXT / Decoder::BLOCK_TOKENS) as u32).collect();
+    let blocks = [BlockTable::whole(blocks)];
     let chunk = BatchChunk {
         tokens: &tokens,
         start: 0,

@@ -71,6 +71,7 @@ fn report(pool: &mut Pool, (types, layers): (KvTypes, usize), shape: Shape, work
         .enumerate()
         .map(|(sequence, blocks)| Chunk {
             first_row: sequence * rows,
+            first_block: 0,
             rows,
             start: positions - rows,
             blocks,

@@ -12,15 +12,15 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use sconce_domain::TokenId;
+use sconce_domain::{KvGroups, TokenId};
 use sconce_kernels::Isa;
 use sconce_model::{
-    Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, KvType, LogitRows, spec_for,
+    Batch, BatchChunk, BlockTable, Decoder, DecoderSettings, GgufFile, KvType, LogitRows, spec_for,
 };
 
 const REPETITIONS: usize = 5;
 const WORKLOADS: [&str; 7] = ["p128", "p512", "d1", "d4", "d8", "d16", "d32"];
-/// Blocks of KV, which the sequences of a workload share out.
+/// Blocks of KV for each group of layers, which the sequences of a workload share out.
 const BLOCKS: usize = 1_024;
 
 /// Tokens a step at most while a context is read that is not timed.
@@ -42,7 +42,7 @@ fn main() -> Result<()> {
     let settings = DecoderSettings {
         threads,
         isa: Isa::detect(),
-        kv_blocks: BLOCKS,
+        kv_blocks: BLOCKS * Decoder::kv_groups(&spec).count(),
         kv_type: KvType::F16,
     };
     let mut decoder = Decoder::load(&file, spec, settings, &mut |_| {})?;
@@ -135,18 +135,20 @@ impl Sequences {
         Ok(Self { count, blocks_each })
     }
 
-    fn blocks(&self, sequence: usize) -> Vec<u32> {
+    fn blocks(&self, sequence: usize, groups: KvGroups) -> Vec<BlockTable> {
         let all = (sequence * self.blocks_each..).take(self.blocks_each);
-        all.map(|block| block as u32).collect()
+        let all: Vec<u32> = all.map(|block| block as u32).collect();
+        BlockTable::whole_of_each(groups, &all, BLOCKS as u32)
     }
 }
 
 /// One forward pass over `count` tokens of each sequence.
 fn step(decoder: &mut Decoder, sequences: &Sequences, start: usize, count: usize) {
-    let inputs: Vec<(Vec<TokenId>, Vec<u32>)> = (0..sequences.count)
+    let groups = Decoder::kv_groups(decoder.spec());
+    let inputs: Vec<(Vec<TokenId>, Vec<BlockTable>)> = (0..sequences.count)
         .map(|sequence| {
             let tokens = (start..start + count).map(|position| token(sequence, position));
-            (tokens.collect(), sequences.blocks(sequence))
+            (tokens.collect(), sequences.blocks(sequence, groups))
         })
         .collect();
     let chunks: Vec<BatchChunk<'_>> = inputs

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use sconce_domain::{
-    BlockCount, BlockSize, Draw, Failure, FinishReason, Sampling, SequenceId, TokenCount, TokenId,
-    TokenLogprobs,
+    BlockCount, BlockSize, Draw, Failure, FinishReason, KvGroups, Sampling, SequenceId, TokenCount,
+    TokenId, TokenLogprobs,
 };
 use sconce_kv::BlockPool;
 use sconce_scheduler::{Arrival, Chunk, Outcome, Scheduler, SchedulerError, StepLimits, StepPlan};
@@ -21,6 +21,8 @@ pub struct EngineLimits {
     pub block_size: BlockSize,
     /// KV blocks that the executor has.
     pub blocks: BlockCount,
+    /// The groups of layers that share those blocks.
+    pub groups: KvGroups,
     /// Tokens that one step computes at most. Below `running_max` the youngest streams stutter.
     pub step_tokens_max: TokenCount,
     /// Tokens of prompts that one step computes beside streams, and one more for each of them.
@@ -86,6 +88,8 @@ pub struct EngineStatus {
     pub blocks_cached: u32,
     /// Times that such a block's content was lost, as its place was needed.
     pub evictions_total: u64,
+    /// KV blocks given back because the windows of their layers had passed them.
+    pub passed_total: u64,
     /// Sequences admitted since the start.
     pub admitted_total: u64,
     /// Times a sequence gave its blocks back to be computed anew.
@@ -122,7 +126,12 @@ impl<E: Executor> Engine<E> {
             executor,
             scheduler: Scheduler::new(
                 step_limits,
-                BlockPool::new(limits.block_size, limits.blocks),
+                BlockPool::new(
+                    limits.block_size,
+                    limits.blocks,
+                    limits.groups,
+                    limits.step_tokens_max,
+                ),
             ),
             rules: BTreeMap::new(),
             constraints: BTreeMap::new(),
@@ -213,6 +222,7 @@ impl<E: Executor> Engine<E> {
             blocks_referenced: pool.referenced().0,
             blocks_cached: pool.idle().0,
             evictions_total: pool.evictions(),
+            passed_total: pool.passed(),
             admitted_total: counters.admitted,
             preemptions_total: counters.preemptions,
             displacements_total: counters.displacements,

@@ -1,6 +1,7 @@
 //! The port to a device. Owned by the engine, implemented by the model crate.
 
-use sconce_domain::{BlockId, Draw, Sampling, TokenCount, TokenId, TokenLogprobs};
+use sconce_domain::{Draw, Sampling, TokenCount, TokenId, TokenLogprobs};
+use sconce_kv::Strand;
 
 use crate::Hold;
 
@@ -40,9 +41,10 @@ pub struct StepChunk<'a> {
     pub tokens: &'a [TokenId],
     /// The position of the first of them. All earlier positions are in the cache already.
     pub start: TokenCount,
-    /// The sequence's blocks, enough for `start + tokens.len()` positions. Position `p` lives in
-    /// slot `p % block_size` of block `blocks[p / block_size]`.
-    pub blocks: &'a [BlockId],
+    /// The sequence's blocks, a strand for each group of layers: enough for all positions up to
+    /// `start + tokens.len()` that the chunk's tokens see. Position `p` lives in slot
+    /// `p % block_size` of the block that has number `p / block_size` within the sequence.
+    pub strands: &'a [Strand],
     /// How to draw the next token, if the chunk reaches the last known token.
     pub draw: Option<DrawRequest<'a>>,
     /// Which probabilities to tell, if the prompt is scored and some of it is in the chunk.

@@ -9,15 +9,17 @@
 use std::collections::BTreeMap;
 
 use sconce_domain::{
-    BlockId, BlockSize, Draw, Sampling, TokenId, TokenLogprob, TokenLogprobs, TokenMask,
+    BlockId, BlockSize, Draw, KvGroups, Reach, Sampling, TokenId, TokenLogprob, TokenLogprobs,
+    TokenMask,
 };
 
-use crate::{Bound, Computed, DrawRequest, Executor, Hold, ScoreRequest, Step, StepChunk};
+use crate::{Bound, Computed, DrawRequest, Executor, Hold, ScoreRequest, Step, StepChunk, Strand};
 
 /// The fake device.
 #[derive(Debug)]
 pub struct FakeExecutor {
     block_size: BlockSize,
+    groups: KvGroups,
     vocabulary: u32,
     poison: Option<(TokenId, Effect)>,
     shadow: BTreeMap<(BlockId, u32), Written>,
@@ -41,6 +43,8 @@ pub enum FakeError {
 /// What a slot of the cache holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Written {
+    /// The group of layers that has written it.
+    group: usize,
     token: TokenId,
     position: u32,
     /// Stands for all tokens up to this one.
@@ -61,10 +65,19 @@ impl FakeExecutor {
         assert!(vocabulary > 0, "there must be a token to draw");
         Self {
             block_size,
+            groups: KvGroups::one(),
             vocabulary,
             poison: None,
             shadow: BTreeMap::new(),
         }
+    }
+
+    /// Computes with these groups of layers in place of one. A window must be of two positions at
+    /// least, as the fake reads the one before a chunk.
+    #[must_use]
+    pub fn with_groups(mut self, groups: KvGroups) -> Self {
+        self.groups = groups;
+        self
     }
 
     /// Fails each step that computes `poison`, having spoilt what the step was to write. A token
@@ -83,54 +96,77 @@ impl FakeExecutor {
     }
 
     fn spoil(&mut self, chunk: &StepChunk<'_>) {
-        for position in self.positions(chunk) {
-            self.shadow.remove(&self.slot(chunk, position));
+        for strand in chunk.strands {
+            for position in self.positions(chunk) {
+                self.shadow.remove(&self.slot(strand, position));
+            }
         }
     }
 
     fn write(&mut self, chunk: &StepChunk<'_>) {
-        let mut past = match chunk.start.0.checked_sub(1) {
-            None => Past::NONE,
-            Some(last) => self.read(chunk, last).past,
-        };
-        for (position, &token) in self.positions(chunk).zip(chunk.tokens) {
-            past = past.then(token);
-            self.shadow.insert(
-                self.slot(chunk, position),
-                Written {
+        assert_eq!(
+            chunk.strands.len(),
+            self.groups.count(),
+            "each group of layers has a strand"
+        );
+        for (group, strand) in chunk.strands.iter().enumerate() {
+            let mut past = match chunk.start.0.checked_sub(1) {
+                None => Past::NONE,
+                Some(last) => self.read((group, strand), last).past,
+            };
+            for (position, &token) in self.positions(chunk).zip(chunk.tokens) {
+                past = past.then(token);
+                let written = Written {
+                    group,
                     token,
                     position,
                     past,
-                },
-            );
+                };
+                self.shadow.insert(self.slot(strand, position), written);
+            }
         }
     }
 
     /// Reads what attention would, and checks that it is one unbroken sequence of tokens: that
     /// of the request, where it is known.
     fn check_what_is_read(&self, chunk: &StepChunk<'_>) {
-        let mut past = Past::NONE;
-        let mut known = chunk.draw.map(|it| it.prompt.iter().chain(it.generated));
-        for position in 0..self.positions(chunk).end {
-            let written = self.read(chunk, position);
-            past = past.then(written.token);
-            assert_eq!(
-                (written.position, written.past),
-                (position, past),
-                "slot {:?} holds another sequence's past",
-                self.slot(chunk, position)
-            );
-            if let Some(known) = &mut known {
-                let token = known.next();
+        let known: Option<Vec<TokenId>> = chunk.draw.map(|it| [it.prompt, it.generated].concat());
+        let end = self.positions(chunk).end;
+        if let Some(known) = &known {
+            let count = known.len() as u32;
+            assert_eq!(count, end, "a draw is from all tokens that are known");
+        }
+        for (group, reach) in self.groups.reaches().enumerate() {
+            let first = match reach {
+                Reach::Everything => 0,
+                Reach::Window(window) => (chunk.start.0 + 1).saturating_sub(window.0),
+            };
+            let mut past = None;
+            for position in first..end {
+                let written = self.read((group, &chunk.strands[group]), position);
+                let before = past.unwrap_or_else(|| Self::past_before(known.as_deref(), position));
+                let expected = before.map_or(written.past, |it: Past| it.then(written.token));
                 assert_eq!(
-                    token,
-                    Some(&written.token),
-                    "position {position} is another token"
+                    (written.position, written.past),
+                    (position, expected),
+                    "position {position} of group {group} holds another sequence's past"
                 );
+                if let Some(known) = &known {
+                    let token = known[position as usize];
+                    assert_eq!(token, written.token, "position {position} is another token");
+                }
+                past = Some(Some(written.past));
             }
         }
-        let unread = known.and_then(|mut it| it.next());
-        assert_eq!(unread, None, "a draw is from all tokens that are known");
+    }
+
+    /// The past that `position` follows, if it can be told.
+    fn past_before(known: Option<&[TokenId]>, position: u32) -> Option<Past> {
+        if position == 0 {
+            return Some(Past::NONE);
+        }
+        let before = known?.iter().take(position as usize);
+        Some(before.fold(Past::NONE, |past, &token| past.then(token)))
     }
 
     /// Scores what is asked for, from what lies in the cache.
@@ -151,7 +187,8 @@ impl FakeExecutor {
             first.0
         );
         let score = |(position, target): (u32, &TokenId)| {
-            score(self.read(chunk, position).past, *target, alternatives)
+            let written = self.read((0, &chunk.strands[0]), position);
+            score(written.past, *target, alternatives)
         };
         (first.0..).zip(targets).map(score).collect()
     }
@@ -164,18 +201,21 @@ impl FakeExecutor {
         chunk.start.0..chunk.start.0 + chunk.tokens.len() as u32
     }
 
-    fn slot(&self, chunk: &StepChunk<'_>, position: u32) -> (BlockId, u32) {
+    fn slot(&self, strand: &Strand, position: u32) -> (BlockId, u32) {
         let block_tokens = self.block_size.tokens().0;
-        (
-            chunk.blocks[(position / block_tokens) as usize],
-            position % block_tokens,
-        )
+        let place = (position / block_tokens).checked_sub(strand.first());
+        let block = place.and_then(|it| strand.blocks().get(it as usize));
+        let block = block.unwrap_or_else(|| panic!("position {position} has no block any more"));
+        (*block, position % block_tokens)
     }
 
-    fn read(&self, chunk: &StepChunk<'_>, position: u32) -> Written {
-        let slot = self.slot(chunk, position);
+    fn read(&self, (group, strand): (usize, &Strand), position: u32) -> Written {
+        let slot = self.slot(strand, position);
         let written = self.shadow.get(&slot).copied();
-        written.unwrap_or_else(|| panic!("slot {slot:?} is read before it is written"))
+        let written =
+            written.unwrap_or_else(|| panic!("slot {slot:?} is read before it is written"));
+        assert_eq!(written.group, group, "slot {slot:?} is another group's");
+        written
     }
 }
 

@@ -15,4 +15,5 @@ pub use constraint::{Bound, Constraint, ConstraintFailure, Hold, Progress};
 pub use engine::{Engine, EngineLimits, EngineStatus, Stepped};
 pub use executor::{Computed, DrawRequest, Executor, ScoreRequest, Step, StepChunk};
 pub use message::{Command, Event, NewSequence};
+pub use sconce_kv::{Extents, Strand};
 pub use sconce_scheduler::SchedulerError;

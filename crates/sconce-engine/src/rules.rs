@@ -41,7 +41,7 @@ pub(crate) fn describe<'a>(
         StepChunk {
             tokens: &sequence.tokens()[chunk.start.0 as usize..chunk.end().0 as usize],
             start: chunk.start,
-            blocks: scheduler.blocks(chunk),
+            strands: scheduler.strands(chunk),
             draw: rules.draws_after(chunk).then_some(DrawRequest {
                 sampling: &rules.sampling,
                 prompt: sequence.prompt(),

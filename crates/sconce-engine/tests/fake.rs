@@ -1,8 +1,8 @@
 //! The fake device notices what it is there to notice.
 
-use sconce_domain::{BlockId, BlockSize, Sampling, TokenCount, TokenId};
+use sconce_domain::{BlockId, BlockSize, KvGroups, Sampling, TokenCount, TokenId};
 use sconce_engine::fake::{FakeError, FakeExecutor};
-use sconce_engine::{Computed, DrawRequest, Executor, Hold, ScoreRequest, Step, StepChunk};
+use sconce_engine::{Computed, DrawRequest, Executor, Hold, ScoreRequest, Step, StepChunk, Strand};
 
 const VOCABULARY: u32 = 50;
 
@@ -17,11 +17,20 @@ fn tokens(count: u32) -> Vec<TokenId> {
     (0..count).map(TokenId).collect()
 }
 
-fn chunk<'a>(tokens: &'a [TokenId], start: u32, blocks: &'a [BlockId]) -> StepChunk<'a> {
+/// The strand of the only group of layers.
+fn strand(blocks: &[u32]) -> [Strand; 1] {
+    [strand_from(0, blocks)]
+}
+
+fn strand_from(first: u32, blocks: &[u32]) -> Strand {
+    Strand::new(first, blocks.iter().copied().map(BlockId).collect())
+}
+
+fn chunk<'a>(tokens: &'a [TokenId], start: u32, strands: &'a [Strand]) -> StepChunk<'a> {
     StepChunk {
         tokens,
         start: TokenCount(start),
-        blocks,
+        strands,
         draw: None,
         score: None,
     }
@@ -42,7 +51,7 @@ fn a_prompt_in_pieces_draws_what_it_draws_whole() {
         prompt: &all,
         generated: &[],
     });
-    let blocks = [BlockId(4), BlockId(0), BlockId(9)];
+    let blocks = strand(&[4, 0, 9]);
     let whole = run(
         &mut fake(),
         StepChunk {
@@ -52,7 +61,7 @@ fn a_prompt_in_pieces_draws_what_it_draws_whole() {
     );
     let mut pieces = fake();
     assert_eq!(
-        run(&mut pieces, chunk(&all[..3], 0, &blocks[..2])),
+        run(&mut pieces, chunk(&all[..3], 0, &blocks)),
         Ok(vec![Computed::default()])
     );
     let end = run(
@@ -94,42 +103,39 @@ fn the_seed_matters_only_above_temperature_zero() {
 #[test]
 fn poison_fails_the_step_and_nothing_else() {
     let mut fake = fake().failing_on(TokenId(99));
-    let failed = run(&mut fake, chunk(&[TokenId(99)], 0, &[BlockId(0)]));
+    let failed = run(&mut fake, chunk(&[TokenId(99)], 0, &strand(&[0])));
     assert_eq!(failed, Err(FakeError::Poisoned(TokenId(99))));
-    assert!(run(&mut fake, chunk(&tokens(2), 0, &[BlockId(0)])).is_ok());
+    assert!(run(&mut fake, chunk(&tokens(2), 0, &strand(&[0]))).is_ok());
 }
 
 #[test]
 #[should_panic(expected = "told to panic")]
 fn poison_panics_where_that_is_asked_for() {
     let mut fake = fake().panicking_on(TokenId(99));
-    run(&mut fake, chunk(&tokens(2), 0, &[BlockId(0)])).unwrap();
-    let _ = run(&mut fake, chunk(&[TokenId(99)], 0, &[BlockId(1)]));
+    run(&mut fake, chunk(&tokens(2), 0, &strand(&[0]))).unwrap();
+    let _ = run(&mut fake, chunk(&[TokenId(99)], 0, &strand(&[1])));
 }
 
 #[test]
 #[should_panic(expected = "read before it is written")]
 fn a_wrong_block_is_noticed() {
     let mut fake = fake();
-    run(&mut fake, chunk(&tokens(2), 0, &[BlockId(0)])).unwrap();
-    let _ = run(&mut fake, chunk(&tokens(1), 2, &[BlockId(1), BlockId(2)]));
+    run(&mut fake, chunk(&tokens(2), 0, &strand(&[0]))).unwrap();
+    let _ = run(&mut fake, chunk(&tokens(1), 2, &strand(&[1, 2])));
 }
 
 #[test]
 #[should_panic(expected = "another sequence's past")]
 fn an_overwritten_block_is_noticed() {
     let mut fake = fake();
-    let blocks = [BlockId(0), BlockId(1)];
+    let blocks = strand(&[0, 1]);
     run(&mut fake, chunk(&tokens(4), 0, &blocks)).unwrap();
     run(
         &mut fake,
-        chunk(&[TokenId(8), TokenId(9)], 0, &[BlockId(0)]),
+        chunk(&[TokenId(8), TokenId(9)], 0, &strand(&[0])),
     )
     .unwrap();
-    let _ = run(
-        &mut fake,
-        chunk(&tokens(1), 4, &[BlockId(0), BlockId(1), BlockId(2)]),
-    );
+    let _ = run(&mut fake, chunk(&tokens(1), 4, &strand(&[0, 1, 2])));
 }
 
 #[test]
@@ -146,7 +152,7 @@ fn a_token_that_the_client_did_not_send_is_noticed() {
         &mut fake(),
         StepChunk {
             draw,
-            ..chunk(&all, 0, &[BlockId(0)])
+            ..chunk(&all, 0, &strand(&[0]))
         },
     );
 }
@@ -162,11 +168,11 @@ fn a_prompt_is_scored_by_all_that_stands_before_each_token() {
             alternatives: 2,
         })
     };
-    let blocks = [BlockId(4), BlockId(0), BlockId(9)];
+    let blocks = strand(&[4, 0, 9]);
     let mut fake = fake();
     let begin = StepChunk {
         score: score(0, 1..4),
-        ..chunk(&all[..3], 0, &blocks[..2])
+        ..chunk(&all[..3], 0, &blocks)
     };
     assert_eq!(run(&mut fake, begin).unwrap()[0].scores, expected[..3]);
     let end = StepChunk {
@@ -192,7 +198,43 @@ fn a_score_outside_of_the_chunk_is_noticed() {
         &mut fake(),
         StepChunk {
             score,
-            ..chunk(&all[..2], 0, &[BlockId(0)])
+            ..chunk(&all[..2], 0, &strand(&[0]))
         },
     );
+}
+
+#[test]
+fn what_lies_behind_a_window_is_not_read_and_what_lies_in_it_is() {
+    let groups = KvGroups {
+        boundless: 1,
+        windowed: 1,
+        window: TokenCount(3),
+    };
+    let all = tokens(7);
+    let mut fake = fake().with_groups(groups);
+    let begin = [strand_from(0, &[4, 0, 9]), strand_from(0, &[5, 1, 8])];
+    run(&mut fake, chunk(&all[..5], 0, &begin)).unwrap();
+    // Position 5 sees 3, 4 and itself.
+    let end = [strand_from(0, &[4, 0, 9, 2]), strand_from(1, &[1, 8, 3])];
+    run(&mut fake, chunk(&all[5..], 5, &end)).unwrap();
+    let passed = [strand_from(0, &[4, 0, 9, 2]), strand_from(2, &[8, 3])];
+    let read = std::panic::catch_unwind(move || {
+        let _ = run(&mut fake, chunk(&all[5..], 5, &passed));
+    });
+    assert!(read.is_err());
+}
+
+#[test]
+#[should_panic(expected = "is another group's")]
+fn a_block_of_another_group_is_noticed() {
+    let groups = KvGroups {
+        boundless: 2,
+        windowed: 0,
+        window: TokenCount(0),
+    };
+    let mut fake = fake().with_groups(groups);
+    let begin = [strand_from(0, &[4]), strand_from(0, &[5])];
+    run(&mut fake, chunk(&tokens(2), 0, &begin)).unwrap();
+    let swapped = [strand_from(0, &[5, 1]), strand_from(0, &[4, 2])];
+    let _ = run(&mut fake, chunk(&tokens(1), 2, &swapped));
 }

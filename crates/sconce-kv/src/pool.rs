@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use sconce_domain::{BlockCount, BlockId, BlockSize, SequenceId, TenantId, TokenCount, TokenId};
+use sconce_domain::{
+    BlockCount, BlockId, BlockSize, KvGroups, SequenceId, TenantId, TokenCount, TokenId,
+};
 
 use crate::KvError;
 use crate::chain::BlockKey;
+use crate::extent::{Extent, Extents};
+use crate::table::{Strand, Table};
 
 /// All KV blocks of one device: who holds them and what the free ones still remember.
 ///
@@ -14,56 +18,93 @@ use crate::chain::BlockKey;
 #[derive(Debug)]
 pub struct BlockPool {
     size: BlockSize,
-    blocks: Vec<Block>,
+    /// What each group of layers needs of a sequence.
+    pub(crate) extents: Extents,
+    pub(crate) blocks: Vec<Block>,
     /// Free blocks that remember nothing.
-    blank: Vec<BlockId>,
+    pub(crate) blank: Vec<BlockId>,
     /// Where each known content lies.
-    cached: BTreeMap<BlockKey, BlockId>,
+    pub(crate) cached: BTreeMap<Name, BlockId>,
     /// Free blocks that are cached, by the time of their release.
-    idle: BTreeMap<u64, BlockId>,
+    pub(crate) idle: BTreeMap<u64, BlockId>,
+    pub(crate) tables: BTreeMap<SequenceId, Table>,
     /// Counts releases of blocks: the only clock there is.
     releases: u64,
     evictions: u64,
-    tables: BTreeMap<SequenceId, Table>,
+    passed: u64,
+}
+
+/// Names a content: that of one group of layers, after all that the key names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Name {
+    key: BlockKey,
+    group: u32,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Block {
+pub(crate) struct Block {
     /// Tables it stands in.
-    references: u32,
+    pub(crate) references: u32,
     /// Its content's name, if the cache points here.
-    key: Option<BlockKey>,
+    pub(crate) name: Option<Name>,
     /// Its place in `idle`, while it is there.
-    idle_since: u64,
+    pub(crate) idle_since: u64,
 }
 
-#[derive(Debug)]
-struct Table {
-    blocks: Vec<BlockId>,
-    /// The key before the first block.
-    root: BlockKey,
-    /// The keys of the blocks at the front that are full and have gone through the cache.
+/// The part of a sequence that need not be computed.
+struct Prefix {
     keys: Vec<BlockKey>,
+    /// For each group, what it needs to go on from the prefix's end.
+    strands: Vec<Strand>,
+}
+
+/// What the cache has of a sequence for one group of layers, block by block.
+#[derive(Debug, Clone, Default)]
+struct Found {
+    blocks: Vec<Option<BlockId>>,
+    /// The number after that of the last block that is missing.
+    first: u32,
+}
+
+impl Found {
+    fn push(&mut self, block: Option<BlockId>) {
+        self.blocks.push(block);
+        if block.is_none() {
+            self.first = self.blocks.len() as u32;
+        }
+    }
 }
 
 impl BlockPool {
-    /// A pool whose blocks are all blank.
+    /// A pool of `total` blocks, all blank, for sequences of which a step computes at most
+    /// `step_tokens_max` tokens each.
+    ///
+    /// # Panics
+    /// If there is no group of layers, or one that sees nothing.
     #[must_use]
-    pub fn new(size: BlockSize, total: BlockCount) -> Self {
+    pub fn new(
+        size: BlockSize,
+        total: BlockCount,
+        groups: KvGroups,
+        step_tokens_max: TokenCount,
+    ) -> Self {
         Self {
             size,
+            extents: Extents::new(size, groups, step_tokens_max),
             blocks: vec![Block::default(); total.0 as usize],
             blank: (0..total.0).rev().map(BlockId).collect(),
             cached: BTreeMap::new(),
             idle: BTreeMap::new(),
+            tables: BTreeMap::new(),
             releases: 0,
             evictions: 0,
-            tables: BTreeMap::new(),
+            passed: 0,
         }
     }
 
     /// Opens a table for `sequence` and puts in the longest cached prefix of `known` that ends
-    /// with a full block and leaves at least one token to compute.
+    /// with a full block and leaves at least one token to compute. Of a group with a window, the
+    /// blocks that the token behind the prefix sees must be cached, and are put in, and no others.
     ///
     /// Returns the tokens that need not be computed.
     ///
@@ -75,34 +116,51 @@ impl BlockPool {
         tenant: &TenantId,
         known: &[TokenId],
     ) -> TokenCount {
-        let mut table = Table {
-            blocks: Vec::new(),
-            root: BlockKey::root(tenant),
-            keys: Vec::new(),
-        };
-        for (key, block) in self.cached_prefix(tenant, known) {
+        let Prefix { keys, strands } = self.cached_prefix(tenant, known);
+        for &block in strands.iter().flat_map(|it| &it.blocks) {
             self.reference(block);
-            table.blocks.push(block);
-            table.keys.push(key);
         }
-        let adopted = TokenCount(table.keys.len() as u32 * self.size.tokens().0);
+        let adopted = self.tokens_in(keys.len());
+        let root = BlockKey::root(tenant);
+        let table = Table {
+            strands,
+            root,
+            keys,
+        };
         let earlier = self.tables.insert(sequence, table);
         assert!(earlier.is_none(), "{sequence} has a table already");
         adopted
     }
 
-    /// Whether a sequence without a table could have the blocks of `tokens` tokens now, if it
-    /// adopts what it can of `known`.
+    /// Whether a sequence without a table could have the blocks that [`BlockPool::grow`] gives for
+    /// `tokens` tokens now, if it adopts what it can of `known`.
     #[must_use]
     pub fn fits(&self, tenant: &TenantId, known: &[TokenId], tokens: TokenCount) -> bool {
-        let prefix = self.cached_prefix(tenant, known);
-        let in_use = |id: &BlockId| self.blocks[id.0 as usize].references > 0;
-        let shared = prefix.iter().filter(|(_, id)| in_use(id)).count() as u32;
-        let all = self.size.blocks_for(tokens);
-        BlockCount(all.0 - shared) <= self.free()
+        let Prefix { strands, .. } = self.cached_prefix(tenant, known);
+        let in_use = |id: &&BlockId| self.blocks[id.0 as usize].references > 0;
+        let adopted = strands.iter().flat_map(|it| &it.blocks);
+        let shared = adopted.filter(in_use).count() as u32;
+        let held = |(extent, strand): (&Extent, &Strand)| {
+            extent.end(strand.first, tokens).max(strand.end()) - strand.first
+        };
+        let all: u32 = self.extents.iter().zip(&strands).map(held).sum();
+        BlockCount(all - shared) <= self.free()
     }
 
-    /// Gives `sequence` the blocks that `tokens` tokens need. On error nothing has changed.
+    /// Blocks that a sequence of `tokens` tokens holds at most, on its way to them and in the end.
+    #[must_use]
+    pub fn blocks_for(&self, tokens: TokenCount) -> BlockCount {
+        self.extents.blocks_for(tokens)
+    }
+
+    /// Tokens of the longest sequence that the blocks can hold, as far as its windows need it.
+    #[must_use]
+    pub fn tokens_max(&self) -> TokenCount {
+        self.extents.tokens_max(self.total())
+    }
+
+    /// Gives `sequence` the blocks that its first `tokens` tokens need; where there is a window,
+    /// as many of them as the next step can come to. On error nothing has changed.
     ///
     /// # Errors
     /// [`KvError::Exhausted`] if fewer blocks are free than it lacks.
@@ -110,9 +168,14 @@ impl BlockPool {
     /// # Panics
     /// If the sequence has no table.
     pub fn grow(&mut self, sequence: SequenceId, tokens: TokenCount) -> Result<(), KvError> {
-        let held = self.table(sequence).len() as u32;
-        let wanted = BlockCount(self.size.blocks_for(tokens).0.saturating_sub(held));
-        let free = self.free();
+        let lacks = |(extent, strand): (&Extent, &Strand)| {
+            extent
+                .end(strand.first, tokens)
+                .saturating_sub(strand.end())
+        };
+        let strands = self.strands(sequence);
+        let lacking: Vec<u32> = self.extents.iter().zip(strands).map(lacks).collect();
+        let (wanted, free) = (BlockCount(lacking.iter().sum()), self.free());
         if wanted > free {
             return Err(KvError::Exhausted {
                 sequence,
@@ -120,15 +183,18 @@ impl BlockPool {
                 free,
             });
         }
-        for _ in 0..wanted.0 {
-            let block = self.take_free();
-            self.open_table(sequence).blocks.push(block);
+        for (group, lacking) in lacking.into_iter().enumerate() {
+            for _ in 0..lacking {
+                let block = self.take_free();
+                self.open_table(sequence).strands[group].blocks.push(block);
+            }
         }
         Ok(())
     }
 
-    /// Enters the blocks that `computed` has newly filled into the cache. `computed` are the
-    /// sequence's tokens from the first on whose keys and values are written.
+    /// Enters the blocks that `computed` has newly filled into the cache, and gives back those that
+    /// no layer will look at again. `computed` are the sequence's tokens from the first on whose
+    /// keys and values are written.
     ///
     /// Where an equal block is cached already, that one stays the cached one and this one stays
     /// the sequence's own.
@@ -139,57 +205,106 @@ impl BlockPool {
         let block_tokens = self.block_tokens();
         let table = self.tables.get_mut(&sequence).expect(TABLE_IS_OPEN);
         for tokens in computed.chunks_exact(block_tokens).skip(table.keys.len()) {
-            let block = table.blocks[table.keys.len()];
-            let key = table.tip().child(tokens);
+            let (number, key) = (table.keys.len() as u32, table.tip().child(tokens));
             table.keys.push(key);
-            self.cached.entry(key).or_insert_with(|| {
-                self.blocks[block.0 as usize].key = Some(key);
-                block
-            });
+            for (group, strand) in (0..).zip(&table.strands) {
+                let block = strand.block(number).expect(FULL_BLOCKS_ARE_HELD);
+                let name = Name { key, group };
+                self.cached.entry(name).or_insert_with(|| {
+                    self.blocks[block.0 as usize].name = Some(name);
+                    block
+                });
+            }
         }
+        self.pass(sequence, TokenCount(computed.len() as u32));
+    }
+
+    /// Gives back what lies behind all windows of whoever goes on at `position`.
+    fn pass(&mut self, sequence: SequenceId, position: TokenCount) {
+        let table = self.tables.get_mut(&sequence).expect(TABLE_IS_OPEN);
+        let strands = self.extents.iter().zip(&mut table.strands);
+        let passed: Vec<_> = strands
+            .flat_map(|(extent, strand)| strand.pass(extent.first(position)))
+            .collect();
+        self.passed += passed.len() as u64;
+        self.dereference_all(passed);
     }
 
     /// Cuts the table of `sequence` so that positions from `kept` on can be written anew. Returns
     /// how many tokens are still there: `kept`, or fewer where the block that `kept` cuts in two
-    /// is shared, as that one goes too.
+    /// is shared, as that one goes too. Returns nothing, and changes nothing, where a window would
+    /// see a block from there that was given back.
     ///
     /// Blocks behind the cut stay cached if they are: what is in them is still true. The block
     /// that is cut is not, as it is about to be written.
     ///
     /// # Panics
     /// If the sequence has no table, or fewer blocks than `kept` tokens need.
-    pub fn truncate(&mut self, sequence: SequenceId, kept: TokenCount) -> TokenCount {
-        let full = self.size.full_blocks_in(kept).0 as usize;
-        let partial = self.size.blocks_for(kept).0 as usize;
+    pub fn truncate(&mut self, sequence: SequenceId, kept: TokenCount) -> Option<TokenCount> {
+        let full = self.size.full_blocks_in(kept).0;
+        let partial = self.size.blocks_for(kept).0;
         let table = self.table_of(sequence);
-        let is_cut = partial > full && table.keys.len() > full;
-        let is_shared = is_cut && self.blocks[table.blocks[full].0 as usize].references > 1;
+        let is_cut = partial > full && table.keys.len() > full as usize;
+        let cut = table.strands.iter().filter_map(|it| it.block(full));
+        let mut cut_while_shared = cut.filter(|it| self.blocks[it.0 as usize].references > 1);
+        let is_shared = is_cut && cut_while_shared.next().is_some();
         let held = if is_shared { full } else { partial };
-        let behind = self.open_table(sequence).blocks.split_off(held);
-        self.dereference_all(&behind);
-        let table = self.open_table(sequence);
-        table.keys.truncate(full);
-        if let Some(&cut) = table.blocks.get(full) {
-            self.forget(cut);
+        let kept = kept.min(TokenCount(held * self.size.tokens().0));
+        let mut seen = self.extents.iter().zip(&table.strands);
+        if seen.any(|(extent, strand)| extent.first(kept) < strand.first) {
+            return None;
         }
-        kept.min(TokenCount(held as u32 * self.size.tokens().0))
+        let strands = self.open_table(sequence).strands.iter_mut();
+        let behind: Vec<_> = strands.flat_map(|it| it.cut(held)).collect();
+        self.dereference_all(behind);
+        let table = self.open_table(sequence);
+        table.keys.truncate(full as usize);
+        let cut: Vec<_> = table
+            .strands
+            .iter()
+            .filter_map(|it| it.block(full))
+            .collect();
+        for block in cut {
+            self.forget(block);
+        }
+        Some(kept)
     }
 
     /// Closes the table of `sequence` and drops its references. A sequence without a table is
     /// left alone.
     pub fn release(&mut self, sequence: SequenceId) {
-        if let Some(table) = self.tables.remove(&sequence) {
-            self.dereference_all(&table.blocks);
+        if let Some(mut table) = self.tables.remove(&sequence) {
+            let strands = table.strands.iter_mut();
+            let all: Vec<_> = strands.flat_map(|it| it.cut(0)).collect();
+            self.dereference_all(all);
         }
     }
 
-    /// The blocks of `sequence`, in order of position.
+    /// The blocks of `sequence`, for each group of layers.
     ///
     /// # Panics
     /// If the sequence has no table.
     #[must_use]
-    pub fn table(&self, sequence: SequenceId) -> &[BlockId] {
-        &self.table_of(sequence).blocks
+    pub fn strands(&self, sequence: SequenceId) -> &[Strand] {
+        &self.table_of(sequence).strands
+    }
+
+    /// Whether `sequence` holds the blocks of its first `known` tokens; where there is a window,
+    /// those of the first `computed`, as the next ones are taken when they are needed.
+    ///
+    /// # Panics
+    /// If the sequence has no table.
+    #[must_use]
+    pub fn holds(&self, sequence: SequenceId, computed: TokenCount, known: TokenCount) -> bool {
+        let holds = |(extent, strand): (&Extent, &Strand)| {
+            let tokens = if extent.is_boundless() {
+                known
+            } else {
+                computed
+            };
+            strand.end() >= self.size.blocks_for(tokens).0
+        };
+        self.extents.iter().zip(self.strands(sequence)).all(holds)
     }
 
     /// The sequences that have a table.
@@ -234,97 +349,52 @@ impl BlockPool {
         self.evictions
     }
 
+    /// Blocks that sequences have given back since the start because their windows had passed them.
+    #[must_use]
+    pub fn passed(&self) -> u64 {
+        self.passed
+    }
+
     /// Blocks that `grow` can give, cached ones included.
     #[must_use]
     pub fn free(&self) -> BlockCount {
         BlockCount((self.blank.len() + self.idle.len()) as u32)
     }
 
-    /// Checks that no block is lost, given twice, or shared while it is not full.
-    ///
-    /// # Panics
-    /// If one is.
-    pub fn check_invariants(&self) {
-        let mut references = vec![0; self.blocks.len()];
-        for (sequence, table) in &self.tables {
-            assert!(
-                table.keys.len() <= table.blocks.len(),
-                "{sequence} sealed what it does not hold"
-            );
-            for (index, &id) in table.blocks.iter().enumerate() {
-                references[id.0 as usize] += 1;
-                let block = &self.blocks[id.0 as usize];
-                let is_private = block.references == 1 && block.key.is_none();
-                assert!(
-                    index < table.keys.len() || is_private,
-                    "{id:?} is shared before it is full"
-                );
-                assert!(
-                    block.references == 1 || block.key.is_some(),
-                    "{id:?} is shared unnamed"
-                );
-            }
-        }
-        for id in &self.blank {
-            assert_eq!(
-                self.blocks[id.0 as usize].key, None,
-                "{id:?} is blank, yet remembers"
-            );
-        }
-        for (&released, id) in &self.idle {
-            assert!(
-                self.blocks[id.0 as usize].key.is_some(),
-                "{id:?} is idle without a name"
-            );
-            assert_eq!(
-                self.blocks[id.0 as usize].idle_since, released,
-                "{id:?} is misfiled"
-            );
-        }
-        for (&key, id) in &self.cached {
-            assert_eq!(
-                self.blocks[id.0 as usize].key,
-                Some(key),
-                "{id:?} is cached as another"
-            );
-        }
-        self.check_each_block_is_in_one_place(&references);
-    }
-
-    fn check_each_block_is_in_one_place(&self, references: &[u32]) {
-        let mut places: Vec<u32> = references.iter().map(|&count| count.min(1)).collect();
-        for id in self.blank.iter().chain(self.idle.values()) {
-            places[id.0 as usize] += 1;
-        }
-        let mut named = 0;
-        for (index, block) in self.blocks.iter().enumerate() {
-            assert_eq!(
-                block.references, references[index],
-                "block {index} is miscounted"
-            );
-            assert_eq!(places[index], 1, "block {index} is lost or in two places");
-            named += usize::from(block.key.is_some());
-        }
-        assert_eq!(
-            named,
-            self.cached.len(),
-            "a block has a name that the cache does not know"
-        );
-    }
-
-    /// The longest run of cached blocks that `known` begins with and that leaves one token over.
-    fn cached_prefix(&self, tenant: &TenantId, known: &[TokenId]) -> Vec<(BlockKey, BlockId)> {
+    /// The longest run of cached blocks that `known` begins with, that leaves one token over, and
+    /// of which each group has what that token sees.
+    fn cached_prefix(&self, tenant: &TenantId, known: &[TokenId]) -> Prefix {
         let adoptable = known.len().saturating_sub(1) / self.block_tokens();
-        let mut found = Vec::new();
-        let mut tip = BlockKey::root(tenant);
+        let (mut keys, mut tip) = (Vec::new(), BlockKey::root(tenant));
+        let mut found = vec![Found::default(); self.extents.count()];
+        let mut best = 0;
         for tokens in known.chunks_exact(self.block_tokens()).take(adoptable) {
             tip = tip.child(tokens);
-            let Some(&block) = self.cached.get(&tip) else {
+            keys.push(tip);
+            for (group, found) in (0..).zip(&mut found) {
+                found.push(self.cached.get(&Name { key: tip, group }).copied());
+            }
+            let position = self.tokens_in(keys.len());
+            let groups = || self.extents.iter().zip(&found);
+            if groups().all(|(extent, found)| found.first <= extent.first(position)) {
+                best = keys.len();
+            } else if groups().any(|(extent, found)| extent.is_boundless() && found.first > 0) {
                 break;
-            };
-            found.push((tip, block));
+            }
         }
-        found
+        keys.truncate(best);
+        let strand = |(extent, found): (&Extent, &Found)| {
+            let first = extent.first(self.tokens_in(best));
+            let blocks = &found.blocks[first as usize..best];
+            let blocks = blocks.iter().map(|it| it.expect(NONE_IS_MISSING)).collect();
+            Strand { first, blocks }
+        };
+        let strands = self.extents.iter().zip(&found).map(strand).collect();
+        Prefix { keys, strands }
+    }
+
+    fn tokens_in(&self, blocks: usize) -> TokenCount {
+        TokenCount(blocks as u32 * self.size.tokens().0)
     }
 
     fn block_tokens(&self) -> usize {
@@ -347,10 +417,11 @@ impl BlockPool {
         block.references += 1;
     }
 
-    /// From the end, so that the end is evicted first: a block is of no use without those before
-    /// it.
-    fn dereference_all(&mut self, blocks: &[BlockId]) {
-        for &id in blocks.iter().rev() {
+    /// From the end of the sequence, so that the end is evicted first: a block is of no use without
+    /// those before it.
+    fn dereference_all(&mut self, mut blocks: Vec<(u32, BlockId)>) {
+        blocks.sort_by_key(|&(number, _)| std::cmp::Reverse(number));
+        for (_, id) in blocks {
             self.dereference(id);
         }
     }
@@ -362,7 +433,7 @@ impl BlockPool {
         if block.references > 0 {
             return;
         }
-        if block.key.is_some() {
+        if block.name.is_some() {
             block.idle_since = self.releases;
             self.idle.insert(self.releases, id);
         } else {
@@ -389,17 +460,12 @@ impl BlockPool {
 
     /// Takes a block out of the cache, if it is there.
     fn forget(&mut self, id: BlockId) {
-        if let Some(key) = self.blocks[id.0 as usize].key.take() {
-            self.cached.remove(&key);
+        if let Some(name) = self.blocks[id.0 as usize].name.take() {
+            self.cached.remove(&name);
         }
     }
 }
 
-impl Table {
-    /// The key of the last full block, or the root.
-    fn tip(&self) -> BlockKey {
-        self.keys.last().copied().unwrap_or(self.root)
-    }
-}
-
 const TABLE_IS_OPEN: &str = "a sequence adopts before anything else, and not after its release";
+const NONE_IS_MISSING: &str = "the prefix ends where all that it needs is cached";
+const FULL_BLOCKS_ARE_HELD: &str = "a block is passed only after it was sealed";

@@ -8,7 +8,7 @@ use sconce_domain::{BlockSize, Draw, TokenCount, TokenId};
 use sconce_engine::{Bound, Computed, DrawRequest, Executor, Hold, Step, StepChunk};
 use sconce_sampling::{DrawContext, Sampler};
 
-use crate::decoder::{Batch, BatchChunk, Decoder, LogitRows};
+use crate::decoder::{Batch, BatchChunk, BlockTable, Decoder, LogitRows};
 
 /// Runs the engine's steps on a decoder.
 #[derive(Debug)]
@@ -48,10 +48,10 @@ impl Executor for DecoderExecutor {
         step: &Step<'_>,
         holds: &mut [Hold<'_>],
     ) -> Result<Vec<Computed>, Infallible> {
-        let blocks: Vec<Vec<u32>> = step
+        let blocks: Vec<Vec<BlockTable>> = step
             .chunks
             .iter()
-            .map(|chunk| chunk.blocks.iter().map(|it| it.0).collect())
+            .map(|chunk| chunk.strands.iter().map(BlockTable::from).collect())
             .collect();
         let chunks: Vec<BatchChunk<'_>> = step
             .chunks
@@ -171,7 +171,7 @@ fn logit_rows(chunk: &StepChunk<'_>) -> LogitRows {
     }
 }
 
-fn batch_chunk<'a>(chunk: &StepChunk<'a>, blocks: &'a [u32]) -> BatchChunk<'a> {
+fn batch_chunk<'a>(chunk: &StepChunk<'a>, blocks: &'a [BlockTable]) -> BatchChunk<'a> {
     let TokenCount(start) = chunk.start;
     BatchChunk {
         tokens: chunk.tokens,
@@ -187,7 +187,7 @@ mod tests {
     use std::time::Duration;
 
     use sconce_domain::{Sampling, TokenId, TokenMask};
-    use sconce_engine::{Constraint, ConstraintFailure, Progress};
+    use sconce_engine::{Constraint, ConstraintFailure, Progress, Strand};
 
     use super::*;
     use crate::gguf::TensorType;
@@ -270,11 +270,12 @@ mod tests {
     fn a_hold_binds_its_own_chunk_and_a_lost_one_draws_nothing() {
         let mut executor = DecoderExecutor::new(tiny_decoder());
         let (sampling, tokens) = (Sampling::greedy(), [TokenId(3), TokenId(5)]);
-        let blocks: Vec<_> = (0..3).map(|it| [sconce_domain::BlockId(it)]).collect();
+        let strand = |it| [Strand::new(0, vec![sconce_domain::BlockId(it)])];
+        let strands: Vec<_> = (0..3).map(strand).collect();
         let chunk = |which: usize| StepChunk {
             tokens: &tokens,
             start: TokenCount(0),
-            blocks: &blocks[which],
+            strands: &strands[which],
             draw: Some(DrawRequest {
                 sampling: &sampling,
                 prompt: &tokens,

@@ -18,8 +18,16 @@ pub(crate) struct KvMeter {
     total: Gauge,
     block_bytes: Gauge,
     evictions: IntCounter,
-    /// What the counter stands at.
-    evictions_seen: Mutex<u64>,
+    window_releases: IntCounter,
+    /// What the counters stand at.
+    seen: Mutex<Seen>,
+}
+
+/// What of an engine has been counted already.
+#[derive(Debug, Default)]
+struct Seen {
+    evictions: u64,
+    window_releases: u64,
 }
 
 impl KvMeter {
@@ -47,7 +55,11 @@ impl KvMeter {
                 "sconce_kv_evictions_total",
                 "Cached KV blocks whose content gave way to another.",
             ),
-            evictions_seen: Mutex::default(),
+            window_releases: make.counter(
+                "sconce_kv_window_releases_total",
+                "KV blocks that sequences gave back because the windows of their layers had passed them.",
+            ),
+            seen: Mutex::default(),
         }
     }
 
@@ -61,11 +73,10 @@ impl KvMeter {
         self.cached.set(f64::from(cached));
         self.free.set(f64::from(free));
         self.total.set(f64::from(total));
-        let mut seen = self
-            .evictions_seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        advance(&self.evictions, &mut seen, status.evictions_total);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (passed, passed_seen) = (status.passed_total, &mut seen.window_releases);
+        advance(&self.window_releases, passed_seen, passed);
+        advance(&self.evictions, &mut seen.evictions, status.evictions_total);
     }
 
     /// Tells how many bytes a block takes.
@@ -75,10 +86,7 @@ impl KvMeter {
 
     /// The engine is gone, and so are its blocks. The next one counts from zero.
     pub(crate) fn engine_stopped(&self) {
-        *self
-            .evictions_seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = 0;
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen::default();
         let of_states = [&self.referenced, &self.cached, &self.free, &self.total];
         for gauge in of_states.into_iter().chain([&self.usage]) {
             gauge.set(0.0);
@@ -101,10 +109,11 @@ mod tests {
             blocks_referenced: 3,
             blocks_cached: 5,
             evictions_total: 2,
+            passed_total: 3,
             ..EngineStatus::default()
         };
         model.engine.follow(&status);
-        status.evictions_total = 7;
+        (status.evictions_total, status.passed_total) = (7, 9);
         model.engine.follow(&status);
         let text = metrics.text();
         for (name, value) in [
@@ -115,6 +124,7 @@ mod tests {
             ("sconce_kv_blocks_total", "10"),
             ("sconce_kv_block_bytes", "4096"),
             ("sconce_kv_evictions_total", "7"),
+            ("sconce_kv_window_releases_total", "9"),
         ] {
             let line = format!("{name}{{engine=\"0\",model_name=\"tiny\"}} {value}");
             assert!(text.lines().any(|it| it == line), "{line}: {text}");

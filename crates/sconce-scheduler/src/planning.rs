@@ -48,6 +48,7 @@ impl Scheduler {
         };
         self.make_room(&mut draft);
         self.plan_those_one_behind(&mut draft);
+        self.widen_prompts(&mut draft);
         self.spare_streams(&mut draft);
         self.plan_those_further_behind(&mut draft);
         draft.plan
@@ -214,12 +215,27 @@ impl Scheduler {
             })
     }
 
-    /// Nobody is let in then: it would take what was just given up.
+    /// Gives the prompts that run what their windows need next: as a rule what they have given back
+    /// themselves. Where others have taken that, the youngest gives way that is not planned yet.
+    fn widen_prompts(&mut self, draft: &mut Draft) {
+        let mut next = 0;
+        while next < self.running.len() {
+            let id = self.running[next];
+            let sequence = &self.sequences[&id];
+            if sequence.is_one_behind() || self.pool.grow(id, sequence.known()).is_ok() {
+                next += 1;
+            } else {
+                self.preempt_last(draft);
+            }
+        }
+    }
+
+    /// Of those that are not planned yet. Nobody is let in then: it would take what was just given
+    /// up.
     fn preempt_last(&mut self, draft: &mut Draft) {
-        let id = *self
-            .running
-            .last()
-            .expect("the sequence that found no block is running");
+        let is_planned = |id: &SequenceId| draft.plan.chunks.iter().any(|it| it.sequence == *id);
+        let unplanned = self.running.iter().rev().find(|it| !is_planned(it));
+        let id = *unplanned.expect("the sequence that found no block is running");
         self.give_way(id);
         draft.plan.preempted.push(id);
         draft.is_closed = true;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sconce_domain::{BlockCount, BlockId, SequenceId, TokenCount};
-use sconce_kv::BlockPool;
+use sconce_domain::{SequenceId, TokenCount};
+use sconce_kv::{BlockPool, Strand};
 
 use crate::queue::FairQueue;
 use crate::{Arrival, Chunk, Outcome, SchedulerError, Sequence, StepLimits, StepPlan};
@@ -103,7 +103,8 @@ impl Scheduler {
     /// forgotten. Going back to where it stands changes nothing.
     ///
     /// A running sequence keeps its place in the batch, unless a block that it shares is cut in
-    /// two and no other is free: then it gives way, as after a preemption.
+    /// two and no other is free, or a window has passed what it would see from there: then it gives
+    /// way, as after a preemption.
     ///
     /// # Errors
     /// If the sequence is not here, `position` lies in its prompt, or behind its last token.
@@ -175,22 +176,20 @@ impl Scheduler {
         self.sequences.get(&id)
     }
 
-    /// The blocks that hold everything up to the end of a planned chunk.
+    /// The blocks of a planned chunk's sequence, for each group of layers: at least those that hold
+    /// what the chunk looks at, up to its end.
     ///
     /// # Panics
     /// If the chunk is not of the latest plan.
     #[must_use]
-    pub fn blocks(&self, chunk: &Chunk) -> &[BlockId] {
-        let blocks = self.pool.block_size().blocks_for(chunk.end());
-        &self.pool.table(chunk.sequence)[..blocks.0 as usize]
+    pub fn strands(&self, chunk: &Chunk) -> &[Strand] {
+        self.pool.strands(chunk.sequence)
     }
 
     /// Tokens of the longest prompt and answer that can be admitted.
     #[must_use]
     pub fn sequence_tokens_max(&self) -> TokenCount {
-        let BlockCount(blocks) = self.pool.total();
-        let computed = blocks.saturating_mul(self.pool.block_size().tokens().0);
-        TokenCount(computed.saturating_add(1))
+        TokenCount(self.pool.tokens_max().0.saturating_add(1))
     }
 
     /// The blocks, to be counted.
@@ -266,9 +265,8 @@ impl Scheduler {
             }
             let lacks_the_next_block = u32::from(sequence.is_one_behind());
             let certain = TokenCount(sequence.known().0 - lacks_the_next_block);
-            let held = self.pool.table(id).len() as u32;
             assert!(
-                held >= self.pool.block_size().blocks_for(certain).0,
+                self.pool.holds(id, sequence.computed, certain),
                 "{id} lacks blocks"
             );
         }
@@ -278,7 +276,7 @@ impl Scheduler {
         let tokens = arrival.prompt.len() as u64 + u64::from(arrival.generated_max.0.max(1));
         // The last token of an answer is never computed, those of the prompt are.
         let computed = u32::try_from(tokens - 1).unwrap_or(u32::MAX);
-        let wanted = self.pool.block_size().blocks_for(TokenCount(computed));
+        let wanted = self.pool.blocks_for(TokenCount(computed));
         let total = self.pool.total();
         if wanted > total {
             return Err(SchedulerError::TooLong {
@@ -303,11 +301,16 @@ impl Scheduler {
     }
 
     /// Brings the blocks of a running sequence back to the tokens it still has. The last of them
-    /// is computed anew, as the next draw comes from it.
+    /// is computed anew, as the next draw comes from it. If a window sees something from there that
+    /// was given back, the sequence gives way, and comes back with what the cache still has.
     fn cut_back(&mut self, id: SequenceId) {
         let sequence = self.sequences.get_mut(&id).expect(IS_ADMITTED);
         let last = TokenCount(sequence.known().0 - 1);
-        sequence.computed = self.pool.truncate(id, sequence.computed.min(last));
+        let Some(computed) = self.pool.truncate(id, sequence.computed.min(last)) else {
+            self.give_way(id);
+            return;
+        };
+        sequence.computed = computed;
         let (known, is_one_behind) = (sequence.known(), sequence.is_one_behind());
         if !is_one_behind && self.pool.grow(id, known).is_err() {
             self.give_way(id);

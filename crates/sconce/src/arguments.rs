@@ -258,6 +258,9 @@ fn alias(text: &str) -> Result<Alias, String> {
     }
 }
 
+/// Tokens of a step unless the command line says otherwise.
+pub(crate) const STEP_TOKENS_MAX: NonZeroU32 = NonZeroU32::MIN.saturating_add(127);
+
 /// How much the server takes on at once.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LimitArguments {
@@ -278,7 +281,7 @@ pub(crate) struct LimitArguments {
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     pub(crate) queue_timeout_s: u64,
     /// Tokens that one step computes at most.
-    #[arg(long, value_name = "N", default_value = "128")]
+    #[arg(long, value_name = "N", default_value_t = STEP_TOKENS_MAX)]
     pub(crate) step_tokens_max: NonZeroU32,
     /// Tokens of prompts that one step computes beside running answers, and one more for each of
     /// them: fewer keep answers smoother while a long prompt comes in, more have the prompt read

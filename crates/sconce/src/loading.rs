@@ -22,7 +22,8 @@ use tokio::runtime::Handle;
 
 use crate::arguments::{FetchArguments, KvCacheType, LimitArguments};
 use crate::output::{bytes_text, count_text, say};
-use crate::{fetch, grammars, sizing};
+use crate::sizing::{self, KvShape};
+use crate::{fetch, grammars};
 
 /// Loads one model of this machine or of a hub, as often as it is asked to.
 #[derive(Debug)]
@@ -88,11 +89,12 @@ impl FileLoader {
         );
         let file = open_weights(&model.path, self.encoding)?;
         let spec = spec_for(&*file)?;
-        let kv_blocks = self.kv_blocks(&spec);
+        let shape = self.kv_shape(&spec);
+        let kv_blocks = self.kv_blocks(&shape);
         let needs = ModelNeeds {
             weight_bytes: Decoder::weight_bytes(&*file, &spec)?,
-            kv_bytes: (kv_blocks * Decoder::kv_block_bytes(&spec, self.kv_type())) as u64,
-            context: spec.context.min(sequence_tokens_max(kv_blocks)),
+            kv_bytes: (kv_blocks * shape.block_bytes()) as u64,
+            context: spec.context.min(shape.sequence_tokens_max(kv_blocks)),
             created_s: created_s(&model.path),
         };
         let found = Found {
@@ -131,6 +133,7 @@ impl FileLoader {
             kv_blocks,
             kv_type: self.kv_type(),
         };
+        let kv_tokens = self.kv_shape(&spec).tokens(kv_blocks);
         let decoder = decode_with_bar(&*file, spec, settings, &context.turns)?;
         let (memory, tokens_max) = (decoder.memory_use(), decoder.spec().context);
         let description = describe(&*file, &decoder, self.threads)?;
@@ -149,7 +152,7 @@ impl FileLoader {
             bytes: (memory.weight_bytes + memory.kv_bytes) as u64,
         };
         announce(&loaded.served, &description, begun);
-        announce_memory(&memory, kv_blocks);
+        announce_memory(&memory, kv_tokens);
         Ok(loaded)
     }
 
@@ -160,19 +163,16 @@ impl FileLoader {
         }
     }
 
-    fn kv_blocks(&self, spec: &ArchSpec) -> usize {
-        let block_bytes = Decoder::kv_block_bytes(spec, self.kv_type());
-        let bytes_per_token = (block_bytes / Decoder::BLOCK_TOKENS) as u64;
-        let chosen = || sizing::kv_tokens(spec.context.0, bytes_per_token, self.memory_bytes);
-        let tokens = self.limits.kv_tokens.map_or_else(chosen, u32::from);
-        (tokens as usize).div_ceil(Decoder::BLOCK_TOKENS)
+    fn kv_shape(&self, spec: &ArchSpec) -> KvShape {
+        KvShape::of(spec, self.kv_type(), self.limits.step_tokens_max.get())
     }
-}
 
-/// As the engine has it: the last token of an answer is said and never written to the cache.
-fn sequence_tokens_max(kv_blocks: usize) -> TokenCount {
-    let tokens = kv_blocks * Decoder::BLOCK_TOKENS + 1;
-    TokenCount(u32::try_from(tokens).unwrap_or(u32::MAX))
+    fn kv_blocks(&self, shape: &KvShape) -> usize {
+        let (context, bytes_per_token) = (shape.tokens_for_context(), shape.bytes_per_token());
+        let chosen = || sizing::kv_tokens(context, bytes_per_token, self.memory_bytes);
+        let tokens = self.limits.kv_tokens.map_or_else(chosen, u32::from);
+        shape.blocks(tokens)
+    }
 }
 
 fn announce(served: &ServedModel, description: &str, begun: Instant) {
@@ -185,14 +185,14 @@ fn announce(served: &ServedModel, description: &str, begun: Instant) {
     ));
 }
 
-fn announce_memory(memory: &MemoryUse, kv_blocks: usize) {
+fn announce_memory(memory: &MemoryUse, kv_tokens: usize) {
     let resident = sizing::resident_memory_bytes().map_or_else(String::new, |bytes| {
         format!("; {} resident now", bytes_text(bytes))
     });
     say(&format!(
         "memory: {} of weights, a KV cache of {} tokens ({} when full){resident}",
         bytes_text(memory.weight_bytes as u64),
-        count_text((kv_blocks * Decoder::BLOCK_TOKENS) as u64),
+        count_text(kv_tokens as u64),
         bytes_text(memory.kv_bytes as u64),
     ));
 }
@@ -288,6 +288,7 @@ fn start_engine(
     let engine_limits = EngineLimits {
         block_size: DecoderExecutor::block_size(),
         blocks: BlockCount(u32::try_from(kv_blocks)?),
+        groups: Decoder::kv_groups(decoder.spec()),
         step_tokens_max: TokenCount(step_tokens_max),
         tokens_beside_streams: TokenCount(limits.tokens_beside_streams),
         running_max,

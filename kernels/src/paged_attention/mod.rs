@@ -33,8 +33,28 @@ pub struct Chunk<'a> {
     pub rows: usize,
     /// The position of its first row in the sequence.
     pub start: usize,
-    /// The sequence's blocks, enough for `start + rows` positions.
+    /// The number within the sequence of the first block that is still held: 0, or more where no row
+    /// looks further back.
+    pub first_block: usize,
+    /// The sequence's blocks from that one on, enough for `start + rows` positions.
     pub blocks: &'a [u32],
+}
+
+impl Chunk<'_> {
+    /// The block that has this number within the sequence.
+    ///
+    /// # Panics
+    /// If it is not held.
+    #[must_use]
+    #[inline(always)]
+    pub fn block(&self, number: usize) -> u32 {
+        self.blocks[number - self.first_block]
+    }
+
+    /// Whether the blocks that are held begin early enough for all its rows.
+    fn holds_what_it_sees(&self, window: usize) -> bool {
+        self.first_block * BLOCK_TOKENS <= (self.start + 1).saturating_sub(window)
+    }
 }
 
 /// The queries of a step: the first `heads * head_dim` values of rows `stride` apart.
@@ -89,6 +109,12 @@ pub fn attend(
     assert!(
         queries.sinks.is_none_or(|it| it.len() == queries.heads),
         "a head has one sink"
+    );
+    assert!(
+        chunks
+            .iter()
+            .all(|it| it.holds_what_it_sees(queries.window)),
+        "a chunk sees blocks that it does not hold any more"
     );
     let tasks = tasks(chunks, cache.heads());
     let out = DisjointSlice::new(out);

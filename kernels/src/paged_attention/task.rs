@@ -88,7 +88,7 @@ fn attend_with(
     let blocks = task.blocks(queries.window);
     for index in blocks.clone() {
         let next = (index + 1).min(blocks.end - 1);
-        let pair = [index, next].map(|it| task.chunk.blocks[it]);
+        let pair = [index, next].map(|it| task.chunk.block(it));
         cache.widen(isa, pair, task.kv_head, wide);
         let seeing = task.seeing(index, queries.window);
         let rows = seeing.start * group..seeing.end * group;

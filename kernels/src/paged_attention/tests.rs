@@ -83,6 +83,7 @@ fn whole(sequence: &Sequence, width: usize, first_row: usize) -> Chunk<'_> {
         first_row,
         rows: sequence.queries.len() / width,
         start: 0,
+        first_block: 0,
         blocks: &sequence.blocks,
     }
 }
@@ -130,7 +131,7 @@ fn check_chunk(
     for row in 0..chunk.rows {
         for head in 0..HEADS {
             let read = |position: usize| {
-                let block = chunk.blocks[position / BLOCK_TOKENS];
+                let block = chunk.block(position / BLOCK_TOKENS);
                 cache.read(block, position % BLOCK_TOKENS, head / (HEADS / KV_HEADS))
             };
             let seen = (chunk.start + row + 1).saturating_sub(window)..=chunk.start + row;
@@ -169,11 +170,14 @@ fn check_chunks((cache, sequences): &(KvCache, [Sequence; 2]), look: Look) {
         let rows = step.min(61 - start);
         let mut values = sequences[1].queries[width * 20..width * 25].to_vec();
         values.extend_from_slice(&queries[width * start..width * (start + rows)]);
+        // What lies behind the window need not be there any more.
+        let first_block = |start: usize| (start + 1).saturating_sub(look.1) / BLOCK_TOKENS;
         let chunk = |first_row, rows, start, sequence: usize| Chunk {
             first_row,
             rows,
             start,
-            blocks: &sequences[sequence].blocks,
+            first_block: first_block(start),
+            blocks: &sequences[sequence].blocks[first_block(start)..],
         };
         let chunks = [chunk(0, 5, 20, 1), chunk(5, rows, start, 0)];
         let found = run(Isa::detect(), cache, look, &values, &chunks);
@@ -182,6 +186,21 @@ fn check_chunks((cache, sequences): &(KvCache, [Sequence; 2]), look: Look) {
             together[start * width..(start + rows) * width]
         );
     }
+}
+
+#[test]
+#[should_panic(expected = "does not hold any more")]
+fn a_chunk_that_has_given_back_what_it_sees_is_not_attended() {
+    let (cache, sequences) = scene(KvTypes::both(KvType::F16), 16, [37, 20]);
+    let chunk = Chunk {
+        rows: 5,
+        start: 32,
+        first_block: 1,
+        blocks: &sequences[0].blocks[1..],
+        ..whole(&sequences[0], HEADS * 16, 0)
+    };
+    let rows = &sequences[0].queries[32 * HEADS * 16..];
+    run(Isa::detect(), &cache, (None, 18), rows, &[chunk]);
 }
 
 #[test]
@@ -306,7 +325,7 @@ fn a_sink_takes_its_share_of_each_row_on_every_instruction_set() {
         for (index, found) in portable.chunks_exact(head_dim).enumerate() {
             let (row, head) = (index / HEADS, index % HEADS);
             let read = |position: usize| {
-                let block = chunk.blocks[position / BLOCK_TOKENS];
+                let block = chunk.block(position / BLOCK_TOKENS);
                 cache.read(block, position % BLOCK_TOKENS, head / (HEADS / KV_HEADS))
             };
             let seen = (row + 1).saturating_sub(window)..=row;

@@ -21,6 +21,7 @@ use Edit::{Expression, Statements};
 
 const CHAIN: &str = "sconce-kv/src/chain.rs";
 const POOL: &str = "sconce-kv/src/pool.rs";
+const TABLE: &str = "sconce-kv/src/table.rs";
 const SCHEDULER: &str = "sconce-scheduler/src/scheduler.rs";
 const PLANNING: &str = "sconce-scheduler/src/planning.rs";
 const QUEUE: &str = "sconce-scheduler/src/queue.rs";
@@ -43,7 +44,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault(
         "each block begins a new chain",
-        POOL,
+        TABLE,
         Expression(
             "self.keys.last().copied().unwrap_or(self.root)",
             "self.root",
@@ -72,7 +73,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault(
         "an evicted block is still found",
         POOL,
-        Statements("self.cached.remove(&key);", ""),
+        Statements("self.cached.remove(&name);", ""),
     ),
     fault(
         "what was used last is evicted first",
@@ -83,8 +84,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         "the beginning of a prefix is evicted before its end",
         POOL,
         Statements(
-            "for &id in blocks.iter().rev() { self.dereference(id); }",
-            "for &id in blocks.iter() { self.dereference(id); }",
+            "blocks.sort_by_key(|&(number, _)| std::cmp::Reverse(number));",
+            "blocks.sort_by_key(|&(number, _)| number);",
         ),
     ),
     fault(
@@ -120,8 +121,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         "the oldest gives way",
         PLANNING,
         Expression(
-            "self.running.last().expect(\"the sequence that found no block is running\")",
-            "self.running.first().expect(\"somebody runs\")",
+            "self.running.iter().rev().find(|it| !is_planned(it))",
+            "self.running.iter().find(|it| !is_planned(it))",
         ),
     ),
     fault(
@@ -183,8 +184,8 @@ pub(crate) const FAULTS: &[Fault] = &[
         "prompts go before streams",
         PLANNING,
         Statements(
-            "self.plan_those_one_behind(&mut draft); self.spare_streams(&mut draft); \
-             self.plan_those_further_behind(&mut draft);",
+            "self.plan_those_one_behind(&mut draft); self.widen_prompts(&mut draft); \
+             self.spare_streams(&mut draft); self.plan_those_further_behind(&mut draft);",
             "self.plan_those_further_behind(&mut draft); self.plan_those_one_behind(&mut draft);",
         ),
     ),
@@ -332,26 +333,23 @@ pub(crate) const FAULTS: &[Fault] = &[
         POOL,
         Expression(
             "if is_shared { full } else { partial }",
-            "table.blocks.len()",
+            "table.strands[0].end()",
         ),
     ),
     fault(
         "a block that was cut back is still found",
         POOL,
-        Statements("self.forget(cut);", ""),
+        Statements("for block in cut { self.forget(block); }", ""),
     ),
     fault(
         "going back writes into a block that is shared",
         POOL,
-        Expression(
-            "self.blocks[table.blocks[full].0 as usize].references > 1",
-            "false",
-        ),
+        Expression("self.blocks[it.0 as usize].references > 1", "false"),
     ),
     fault(
         "blocks that were cut off still name those that come",
         POOL,
-        Statements("table.keys.truncate(full);", ""),
+        Statements("table.keys.truncate(full as usize);", ""),
     ),
     fault(
         "going back draws from the token behind",

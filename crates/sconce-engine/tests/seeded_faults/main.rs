@@ -8,11 +8,12 @@
 
 mod engine_faults;
 mod faults;
+mod window_faults;
 mod workshop;
 
 #[test]
 fn the_simulation_catches_every_seeded_fault() {
-    let faults = [faults::FAULTS, engine_faults::FAULTS].concat();
+    let faults = [faults::FAULTS, engine_faults::FAULTS, window_faults::FAULTS].concat();
     let report = workshop::build_and_run(&faults);
     println!("{report}");
     let verdicts: Vec<&str> = report.lines().collect();

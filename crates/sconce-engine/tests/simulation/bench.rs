@@ -1,6 +1,6 @@
 //! An engine on the fake device, for scenarios.
 
-use sconce_domain::{BlockCount, BlockSize, TokenCount, TokenId};
+use sconce_domain::{BlockCount, BlockSize, KvGroups, TokenCount, TokenId};
 use sconce_engine::fake::FakeExecutor;
 use sconce_engine::{Command, Engine, EngineLimits, Event, NewSequence};
 
@@ -28,15 +28,31 @@ impl Bench {
         tokens_beside_streams: TokenCount,
         (running_max, blocks, step_tokens_max): (u32, u32, u32),
     ) -> Self {
-        let block_size = BlockSize::new(4).expect("four is a power of two");
-        let (watched, notes) = watch(FakeExecutor::new(block_size, VOCABULARY));
-        let limits = EngineLimits {
-            block_size,
+        Self::of_limits(EngineLimits {
+            block_size: BlockSize::new(4).expect("four is a power of two"),
             blocks: BlockCount(blocks),
+            groups: KvGroups::one(),
             step_tokens_max: TokenCount(step_tokens_max),
             tokens_beside_streams,
             running_max,
-        };
+        })
+    }
+
+    /// An engine for layers in such groups.
+    pub(crate) fn of_groups(groups: KvGroups, blocks: u32, step_tokens_max: u32) -> Self {
+        Self::of_limits(EngineLimits {
+            block_size: BlockSize::new(4).expect("four is a power of two"),
+            blocks: BlockCount(blocks),
+            groups,
+            step_tokens_max: TokenCount(step_tokens_max),
+            tokens_beside_streams: TokenCount(u32::MAX),
+            running_max: 64,
+        })
+    }
+
+    fn of_limits(limits: EngineLimits) -> Self {
+        let fake = FakeExecutor::new(limits.block_size, VOCABULARY).with_groups(limits.groups);
+        let (watched, notes) = watch(fake);
         Self {
             engine: Engine::new(watched, limits),
             notes,

@@ -205,12 +205,10 @@ impl Crowd {
         self.gone.iter().chain(self.live.values())
     }
 
-    /// Blocks that those who have started hold at most.
-    pub(crate) fn blocks_max(&self, size: BlockSize) -> u32 {
+    /// Tokens of each of those who have started.
+    pub(crate) fn tokens(&self) -> impl Iterator<Item = TokenCount> {
         let started = self.live.values().filter(|it| it.has_started);
-        started
-            .map(|it| size.blocks_for(TokenCount(it.tokens.len() as u32)).0)
-            .sum()
+        started.map(|it| TokenCount(it.tokens.len() as u32))
     }
 
     pub(crate) fn hear(&mut self, event: &Event, size: BlockSize, step_failed: bool) {

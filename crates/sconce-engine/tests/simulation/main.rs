@@ -4,6 +4,7 @@
 //! `seeded_faults` holds both to account.
 
 mod bench;
+mod bounds;
 mod crowd;
 mod dice;
 mod fairness;
@@ -12,6 +13,7 @@ mod scenarios;
 mod scores;
 mod script;
 mod watch;
+mod windows;
 mod world;
 
 use std::panic::catch_unwind;
@@ -22,6 +24,7 @@ fn each_scenario_holds() {
         .iter()
         .chain(fairness::ALL)
         .chain(scores::ALL)
+        .chain(windows::ALL)
     {
         if let Err(panic) = catch_unwind(scenario) {
             panic!("{name}: {}", proof::message(panic.as_ref()));

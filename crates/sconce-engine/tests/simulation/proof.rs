@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::ops::Range;
 
-use crate::{fairness, scenarios, scores, world};
+use crate::{fairness, scenarios, scores, windows, world};
 
 /// Enough to find every fault we have thought of, in seconds.
 pub(crate) const SEEDS: Range<u64> = 0..300;
@@ -18,6 +18,7 @@ pub(crate) fn prove() {
         .iter()
         .chain(fairness::ALL)
         .chain(scores::ALL)
+        .chain(windows::ALL)
     {
         scenario();
     }

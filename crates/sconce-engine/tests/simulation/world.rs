@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use sconce_domain::{
-    BlockSize, FinishReason, Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId,
-    Withheld,
+    FinishReason, Priority, Sampling, SequenceId, TenantId, TokenCount, TokenId, Withheld,
 };
 use sconce_engine::fake::{FakeError, FakeExecutor};
 use sconce_engine::{
     Command, Constraint, Engine, EngineLimits, EngineStatus, Event, NewSequence, Stepped,
 };
 
+use crate::bounds::{blocks_max, random_limits};
 use crate::crowd::{Crowd, POISON, VOCABULARY, sequence, weight_of};
 use crate::dice::Dice;
 use crate::script::{Breaking, Script};
@@ -20,7 +20,7 @@ use crate::watch::{Notes, Watched, watch};
 const PROMPT_MAX: u32 = 40;
 const ANSWER_MAX: u32 = 32;
 /// All that the longest sequence computes: its last token is only told.
-const LONGEST: TokenCount = TokenCount(PROMPT_MAX + ANSWER_MAX - 1);
+pub(crate) const LONGEST: TokenCount = TokenCount(PROMPT_MAX + ANSWER_MAX - 1);
 /// End an answer; few enough of the vocabulary that answers are of all lengths.
 const STOP_TOKENS: [TokenId; 2] = [TokenId(7), TokenId(11)];
 const STEPS_WITH_ARRIVALS: u32 = 60;
@@ -42,6 +42,7 @@ pub(crate) struct Seen {
     failed: u64,
     lost: u64,
     scored: u64,
+    passed: u64,
 }
 
 struct World {
@@ -79,7 +80,9 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let limits = random_limits(&mut dice);
-        let fake = FakeExecutor::new(limits.block_size, VOCABULARY).failing_on(POISON);
+        let fake = FakeExecutor::new(limits.block_size, VOCABULARY)
+            .with_groups(limits.groups)
+            .failing_on(POISON);
         let (watched, notes) = watch(fake);
         let stems = (0..3)
             .map(|_| random_tokens(&mut dice, PROMPT_MAX))
@@ -364,7 +367,8 @@ impl World {
     fn check_that_nothing_is_lost(&self) {
         self.engine.check_invariants();
         let referenced = self.engine.status().blocks_referenced;
-        let most = self.crowd.blocks_max(self.limits.block_size);
+        let most = self.crowd.tokens().map(|it| blocks_max(&self.limits, it).0);
+        let most: u32 = most.sum();
         assert!(
             referenced <= most,
             "{referenced} blocks are held, {most} would do"
@@ -387,6 +391,7 @@ impl World {
         self.seen.displaced = status.displacements_total;
         self.seen.preempted = status.preemptions_total - status.displacements_total;
         self.seen.hit_tokens = status.prefix_hit_tokens_total;
+        self.seen.passed = status.passed_total;
         self.seen
     }
 }
@@ -426,6 +431,7 @@ impl Seen {
         self.failed += other.failed;
         self.lost += other.lost;
         self.scored += other.scored;
+        self.passed += other.passed;
     }
 
     pub(crate) fn check_that_nothing_is_rare(&self) {
@@ -446,11 +452,12 @@ impl Seen {
             failed,
             lost,
             scored,
+            passed,
             ..
         } = *self;
         let rarest = [
             cancelled, rewound, expired, preempted, displaced, hit_tokens, stopped, filled, failed,
-            lost, scored,
+            lost, scored, passed,
         ]
         .into_iter()
         .min();
@@ -472,22 +479,6 @@ fn end_of(event: &Event) -> Option<SequenceId> {
     match event {
         Event::Ended { sequence, .. } => Some(*sequence),
         _ => None,
-    }
-}
-
-/// Often a pool that holds the longest sequence and not a block more, so that every waste shows.
-fn random_limits(dice: &mut Dice) -> EngineLimits {
-    let block_size = BlockSize::new(1 << dice.below(4)).expect("one bit is a power of two");
-    let mut blocks = block_size.blocks_for(LONGEST);
-    if dice.chance(40) {
-        blocks.0 += dice.below(3 * blocks.0);
-    }
-    EngineLimits {
-        block_size,
-        blocks,
-        step_tokens_max: TokenCount(dice.between(1, 48)),
-        tokens_beside_streams: TokenCount(dice.below(12)),
-        running_max: dice.between(1, 10),
     }
 }
 

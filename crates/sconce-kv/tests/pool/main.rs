@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use naive::{Content, NaivePool};
 use proptest::prelude::*;
-use sconce_domain::{BlockCount, BlockId, BlockSize, SequenceId, TenantId, TokenCount, TokenId};
+use sconce_domain::{
+    BlockCount, BlockId, BlockSize, KvGroups, SequenceId, TenantId, TokenCount, TokenId,
+};
 use sconce_kv::{BlockPool, KvError};
 
 /// What a scheduler may do to a pool.
@@ -59,21 +61,31 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+/// Tokens that a step computes at most.
+const STEP: usize = 5;
+
 /// Both pools, and what lies in the blocks.
 struct Pair {
     pool: BlockPool,
     naive: NaivePool,
     /// The tokens of each open sequence, and how many of them are computed.
     open: BTreeMap<u64, (&'static str, Vec<TokenId>, usize)>,
-    /// What was last written to each block that is full.
+    /// What was last written to each block, by which group of layers.
     written: BTreeMap<BlockId, Content>,
 }
 
 impl Pair {
-    fn new(block_tokens: u32, total: u32) -> Self {
+    fn new(block_tokens: u32, total: u32, groups: KvGroups) -> Self {
+        let windows: Vec<usize> = (0..groups.count())
+            .map(|group| match group < groups.boundless as usize {
+                true => usize::MAX,
+                false => groups.window.0 as usize,
+            })
+            .collect();
+        let (size, step) = (size(block_tokens), STEP as u32);
         Self {
-            pool: BlockPool::new(size(block_tokens), BlockCount(total)),
-            naive: NaivePool::new(block_tokens as usize, total as usize),
+            pool: BlockPool::new(size, BlockCount(total), groups, TokenCount(step)),
+            naive: NaivePool::new(block_tokens as usize, total as usize, &windows, STEP),
             open: BTreeMap::new(),
             written: BTreeMap::new(),
         }
@@ -130,17 +142,15 @@ impl Pair {
             "tokens adopted"
         );
         assert!(adopted < tokens.len(), "one token is left to compute");
-        let lacking =
-            tokens.len().div_ceil(self.naive.block_tokens) - adopted / self.naive.block_tokens;
+        let lacking = self.naive.lacks(sequence, tokens.len());
         assert_eq!(fits, lacking <= self.naive.free(), "{lacking} are lacking");
-        let blocks = self.pool.table(SequenceId(sequence));
-        assert_eq!(blocks.len() * self.naive.block_tokens, adopted);
-        for (index, block) in blocks.iter().enumerate() {
-            let end = (index + 1) * self.naive.block_tokens;
-            assert_eq!(
-                self.written.get(block),
-                Some(&(tenant, tokens[..end].to_vec()))
-            );
+        for (group, strand) in self.pool.strands(SequenceId(sequence)).iter().enumerate() {
+            assert_eq!(strand.end() as usize * self.naive.block_tokens, adopted);
+            for (number, block) in (strand.first() as usize..).zip(strand.blocks()) {
+                let end = (number + 1) * self.naive.block_tokens;
+                let content = (group, tenant, tokens[..end].to_vec());
+                assert_eq!(self.written.get(block), Some(&content));
+            }
         }
         self.open.insert(sequence, (tenant, tokens, adopted));
     }
@@ -149,7 +159,7 @@ impl Pair {
         let Some((tenant, known, computed)) = self.open.get_mut(&sequence) else {
             return;
         };
-        let end = known.len().min(*computed + tokens);
+        let end = known.len().min(*computed + tokens.min(STEP));
         let free = self.pool.free();
         let grown = self.pool.grow(SequenceId(sequence), TokenCount(end as u32));
         assert_eq!(grown.is_ok(), self.naive.grow(sequence, end), "{grown:?}");
@@ -158,10 +168,12 @@ impl Pair {
             return;
         }
         let block_tokens = self.naive.block_tokens;
-        for position in *computed..end {
-            let block = self.pool.table(SequenceId(sequence))[position / block_tokens];
-            self.written
-                .insert(block, (*tenant, known[..=position].to_vec()));
+        for (group, strand) in self.pool.strands(SequenceId(sequence)).iter().enumerate() {
+            for position in *computed..end {
+                let place = position / block_tokens - strand.first() as usize;
+                let content = (group, *tenant, known[..=position].to_vec());
+                self.written.insert(strand.blocks()[place], content);
+            }
         }
         *computed = end;
         self.pool.seal(SequenceId(sequence), &known[..end]);
@@ -173,18 +185,18 @@ impl Pair {
             return;
         };
         let kept = *computed * percent / 100;
+        let tokens = TokenCount(kept as u32);
+        let cut = self.pool.truncate(SequenceId(sequence), tokens);
+        let cut = cut.map(|it| it.0 as usize);
+        assert_eq!(cut, self.naive.truncate(sequence, kept), "tokens kept");
+        let Some(cut) = cut else {
+            self.release(sequence);
+            return;
+        };
+        assert!(cut <= kept, "nothing comes back");
+        *computed = cut;
         known.truncate(kept);
         known.extend(rest);
-        let cut = self
-            .pool
-            .truncate(SequenceId(sequence), TokenCount(kept as u32));
-        *computed = cut.0 as usize;
-        assert_eq!(
-            *computed,
-            self.naive.truncate(sequence, kept),
-            "tokens kept"
-        );
-        assert!(*computed <= kept, "nothing comes back");
     }
 
     fn release(&mut self, sequence: u64) {
@@ -198,10 +210,18 @@ proptest! {
     #[test]
     fn the_pool_does_what_a_naive_one_does(
         block_tokens in prop::sample::select(&[1_u32, 2, 4][..]),
-        total in 1..16_u32,
+        total in 1..24_u32,
+        boundless in 0..3_u32,
+        windowed in 0..3_u32,
+        window in 1..9_u32,
         operations in prop::collection::vec(operation(), 1..80),
     ) {
-        let mut pair = Pair::new(block_tokens, total);
+        let groups = KvGroups {
+            boundless: if windowed == 0 { boundless.max(1) } else { boundless },
+            windowed,
+            window: TokenCount(window),
+        };
+        let mut pair = Pair::new(block_tokens, total, groups);
         for operation in operations {
             pair.apply(operation);
         }
@@ -214,7 +234,7 @@ proptest! {
 
 #[test]
 fn a_pool_that_is_exhausted_says_so_and_stays_as_it_was() {
-    let mut pool = BlockPool::new(size(4), BlockCount(3));
+    let mut pool = plain_pool(3);
     let (one, other) = (SequenceId(1), SequenceId(2));
     pool.adopt(one, &TenantId::shared(), &tokens(9));
     pool.adopt(other, &TenantId::shared(), &tokens(9));
@@ -233,14 +253,14 @@ fn a_pool_that_is_exhausted_says_so_and_stays_as_it_was() {
         refused.to_string(),
         "sequence 2 wants 2 more KV blocks, 1 are free: release a sequence first"
     );
-    assert!(pool.table(other).is_empty());
+    assert!(pool.strands(other)[0].blocks().is_empty());
     pool.grow(other, TokenCount(4)).unwrap();
     assert_eq!(pool.free(), BlockCount(0), "the last block is given too");
 }
 
 #[test]
 fn equal_blocks_computed_side_by_side_are_cached_once_and_both_stay_good() {
-    let mut pool = BlockPool::new(size(4), BlockCount(8));
+    let mut pool = plain_pool(8);
     for sequence in [SequenceId(1), SequenceId(2)] {
         pool.adopt(sequence, &TenantId::shared(), &tokens(8));
         pool.grow(sequence, TokenCount(8)).unwrap();
@@ -269,11 +289,17 @@ fn equal_blocks_computed_side_by_side_are_cached_once_and_both_stay_good() {
 
 #[test]
 fn a_sequence_that_was_released_is_unknown_and_releasing_it_again_does_nothing() {
-    let mut pool = BlockPool::new(size(4), BlockCount(2));
+    let mut pool = plain_pool(2);
     pool.adopt(SequenceId(1), &TenantId::shared(), &tokens(4));
     pool.release(SequenceId(1));
     pool.release(SequenceId(1));
     assert_eq!(pool.sequences().count(), 0);
+}
+
+/// Blocks of four tokens, for layers that look back to the beginning.
+fn plain_pool(total: u32) -> BlockPool {
+    let (groups, step) = (KvGroups::one(), TokenCount(8));
+    BlockPool::new(size(4), BlockCount(total), groups, step)
 }
 
 fn size(tokens: u32) -> BlockSize {

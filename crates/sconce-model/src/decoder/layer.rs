@@ -6,6 +6,7 @@ use sconce_kernels::rope::Pairing;
 
 use super::batch::Batch;
 use super::feed_forward::{FeedForwardBlock, FeedForwardScratch};
+use super::kv_layout::Place;
 use super::rotation::Rotation;
 use crate::cpu::Cpu;
 use crate::linear::Linear;
@@ -44,6 +45,8 @@ pub(crate) struct AttentionBlock {
     pub(crate) sinks: Option<Vec<f32>>,
     /// Positions that a query sees.
     pub(crate) window: usize,
+    /// Where its keys and values lie.
+    pub(crate) place: Place,
 }
 
 /// Buffers of a step, kept between steps. Each has one width, so that none is cleared again and again.
@@ -140,7 +143,7 @@ impl AttentionBlock {
             window: self.window,
             sinks: self.sinks.as_deref(),
         };
-        let work = (queries, context.batch.attention());
+        let work = (queries, context.batch.attention(self.place.group));
         attend(cpu.isa, &mut cpu.pool, cache, work, &mut scratch.mixed);
         self.output
             .apply(cpu, &scratch.mixed, query_width, &mut scratch.branch);
@@ -171,7 +174,7 @@ impl AttentionBlock {
         let head_dim = cache.head_dim();
         let width = self.query_key_value.width();
         let (query_width, kv_width) = (self.query_heads * head_dim, cache.heads() * head_dim);
-        for chunk in context.batch.attention() {
+        for chunk in context.batch.attention(self.place.group) {
             for index in 0..chunk.rows {
                 let row = chunk.first_row + index;
                 let projected = &mut projected[row * width..][..width];
@@ -182,7 +185,7 @@ impl AttentionBlock {
                 }
                 let (key, value) = projected[query_width..].split_at(kv_width);
                 let position = chunk.start + index;
-                let block = chunk.blocks[position / BLOCK_TOKENS];
+                let block = chunk.block(position / BLOCK_TOKENS);
                 cache.write(cpu.isa, (block, position % BLOCK_TOKENS), key, value);
             }
         }

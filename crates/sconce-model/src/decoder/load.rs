@@ -1,11 +1,11 @@
 //! From a file and its spec to a decoder: each tensor is mapped, packed and let go of in turn.
 
 use sconce_kernels::dense_matmul::{DenseMatrix, Precision};
-use sconce_kernels::paged_attention::{KvCache, KvType, KvTypes};
 use sconce_kernels::quantized_matmul::PackedMatrix;
 use sconce_kernels::rope::Pairing;
 
 use super::feed_forward::{FeedForwardBlock, GatedBlock};
+use super::kv_layout::{KvLayout, Place};
 use super::layer::{AttentionBlock, BranchNorms, Layer, Scratch};
 use super::rotation::Rotation;
 use super::{Decoder, DecoderSettings};
@@ -30,10 +30,13 @@ impl Decoder {
         settings: DecoderSettings,
         progress: &mut dyn FnMut(f32),
     ) -> Result<Self, LoadError> {
+        let layout = KvLayout::of(&spec);
         let mut loader = Loader {
             file,
             cpu: Cpu::new(settings.isa, settings.threads),
-            positions_max: (settings.kv_blocks * Self::BLOCK_TOKENS).min(spec.context.0 as usize),
+            positions_max: layout
+                .positions_max(settings.kv_blocks)
+                .min(spec.context.0 as usize),
             ropes: Vec::new(),
             rotations: Vec::new(),
         };
@@ -43,19 +46,12 @@ impl Decoder {
             Head::Own => Some(Linear::new(vec![loader.matrix(TensorRole::Head)?], None)),
         };
         let mut layers = Vec::with_capacity(spec.layers.len());
-        let mut caches = Vec::with_capacity(spec.layers.len());
         for (index, layer) in spec.layers.iter().enumerate() {
             progress(index as f32 / spec.layers.len() as f32);
-            layers.push(loader.layer(index, layer, spec.norm_epsilon)?);
-            let Mixer::Attention(attention) = &layer.mixer;
-            loader.check_head_dim(attention.head_dim)?;
-            caches.push(KvCache::new(
-                kv_types(attention, settings.kv_type),
-                settings.kv_blocks,
-                attention.kv_heads,
-                attention.head_dim,
-            ));
+            let place = layout.places[index];
+            layers.push(loader.layer(index, layer, (place, spec.norm_epsilon))?);
         }
+        let caches = layout.caches(&spec, settings.kv_type, settings.kv_blocks);
         progress(1.0);
         let mut head_norm = loader.vector(TensorRole::HeadNorm)?;
         head_norm.iter_mut().for_each(|it| *it *= spec.logit_scale);
@@ -72,30 +68,6 @@ impl Decoder {
             scratch: Scratch::default(),
             logits: Vec::new(),
         })
-    }
-
-    /// Bytes that one KV block of sixteen positions takes over all layers of `spec`.
-    #[must_use]
-    pub fn kv_block_bytes(spec: &ArchSpec, kv_type: KvType) -> usize {
-        let layer_bytes = |layer: &LayerSpec| {
-            let Mixer::Attention(attention) = &layer.mixer;
-            let types = kv_types(attention, kv_type);
-            KvCache::block_bytes(types, attention.kv_heads, attention.head_dim)
-        };
-        spec.layers.iter().map(layer_bytes).sum()
-    }
-}
-
-/// How keys and values are stored if `wanted` is. A key's bias may be a hundred times what it is added
-/// to, and then eight bits do not hold both: such keys stay in half precision.
-fn kv_types(attention: &Attention, wanted: KvType) -> KvTypes {
-    let keys = match attention.projections {
-        Projections::SplitBiased | Projections::AllBiased => KvType::F16,
-        Projections::Split | Projections::Fused => wanted,
-    };
-    KvTypes {
-        keys,
-        values: wanted,
     }
 }
 
@@ -114,9 +86,10 @@ impl Loader<'_> {
         &mut self,
         index: usize,
         spec: &LayerSpec,
-        norm_epsilon: f32,
+        (place, norm_epsilon): (Place, f32),
     ) -> Result<Layer, LoadError> {
         let Mixer::Attention(attention) = &spec.mixer;
+        self.check_head_dim(attention.head_dim)?;
         Ok(Layer {
             norm_epsilon,
             residual_scale: spec.residual_scale,
@@ -124,7 +97,7 @@ impl Loader<'_> {
                 before: self.norm_before(index, spec, LayerPart::AttentionNorm)?,
                 after: self.norm_after(index, spec, LayerPart::AttentionPostNorm)?,
             },
-            attention: self.attention(index, attention)?,
+            attention: self.attention(index, attention, place)?,
             feed_forward_norms: BranchNorms {
                 before: match spec.norms {
                     NormPlacement::BeforeNamedAfter => {
@@ -168,7 +141,12 @@ impl Loader<'_> {
         self.vector(TensorRole::Layer(index, part))
     }
 
-    fn attention(&mut self, index: usize, spec: &Attention) -> Result<AttentionBlock, LoadError> {
+    fn attention(
+        &mut self,
+        index: usize,
+        spec: &Attention,
+        place: Place,
+    ) -> Result<AttentionBlock, LoadError> {
         let output = TensorRole::Layer(index, LayerPart::AttentionOutput);
         let output_bias = match spec.projections {
             Projections::Split | Projections::SplitBiased | Projections::Fused => None,
@@ -199,6 +177,7 @@ impl Loader<'_> {
                 Mask::Causal => usize::MAX,
                 Mask::Window(positions) => positions,
             },
+            place,
         })
     }
 

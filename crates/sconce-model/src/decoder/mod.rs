@@ -6,6 +6,7 @@
 mod batch;
 mod feed_forward;
 mod footprint;
+mod kv_layout;
 mod layer;
 mod load;
 mod load_experts;
@@ -16,7 +17,7 @@ use sconce_kernels::paged_attention::{BLOCK_TOKENS, KvCache, KvType};
 use sconce_kernels::rms_norm::rms_norm;
 use sconce_kernels::soft_cap::soft_cap;
 
-pub use batch::{Batch, BatchChunk, LogitRows};
+pub use batch::{Batch, BatchChunk, BlockTable, LogitRows};
 
 use crate::arch::ArchSpec;
 use crate::cpu::Cpu;
@@ -31,7 +32,7 @@ pub struct DecoderSettings {
     pub threads: usize,
     /// The instruction set of the kernels.
     pub isa: Isa,
-    /// Blocks of the KV cache, each of sixteen positions.
+    /// Blocks of the KV cache, each of sixteen positions of one group of layers.
     pub kv_blocks: usize,
     /// How keys and values are stored in them.
     pub kv_type: KvType,
@@ -48,6 +49,7 @@ pub struct Decoder {
     /// With the scale of logits in it.
     head_norm: Vec<f32>,
     layers: Vec<Layer>,
+    /// For each layer of a group one: all groups share them, each in blocks of its own.
     caches: Vec<KvCache>,
     /// The ways in which layers rotate, each once.
     rotations: Vec<Rotation>,
@@ -145,7 +147,8 @@ impl Decoder {
         for rotation in &mut self.rotations {
             rotation.turn_to(batch);
         }
-        for (layer, cache) in self.layers.iter().zip(&mut self.caches) {
+        for layer in &self.layers {
+            let cache = &mut self.caches[layer.attention.place.cache];
             let context = layer::Context {
                 batch,
                 rotations: &self.rotations,

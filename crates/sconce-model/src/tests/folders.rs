@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use super::references::{normalised, prompt};
-use super::{file_of, line};
+use super::{file_of, groups, line, tables};
 use crate::tiny::{TinyCheckpoint, TinyTensor};
 use crate::{
     Batch, BatchChunk, Decoder, DecoderSettings, Encoding, GgufFile, Head, Isa, KvType, LoadError,
@@ -171,18 +171,18 @@ fn folder_of(checkpoint: &TinyCheckpoint, model_type: &str, change: impl Fn(&mut
 }
 
 fn logits(file: &dyn WeightsFile) -> Vec<f32> {
+    let spec = spec_for(file).unwrap();
     let settings = DecoderSettings {
         threads: 1,
         isa: Isa::detect(),
-        kv_blocks: 4,
+        kv_blocks: 4 * groups(&spec),
         kv_type: KvType::F16,
     };
-    let spec = spec_for(file).unwrap();
     let mut decoder = Decoder::load(file, spec, settings, &mut |_| ()).unwrap();
     let chunk = BatchChunk {
         tokens: &prompt(),
         start: 0,
-        blocks: &[2, 0, 1],
+        blocks: &tables(decoder.spec(), &[2, 0, 1], 4),
         logits: LogitRows::All,
     };
     decoder.forward(&Batch::new(&[chunk])).to_vec()

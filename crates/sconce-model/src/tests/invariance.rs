@@ -3,8 +3,8 @@
 
 use sconce_domain::TokenId;
 
-use super::file_of;
 use super::references::{families, prompt};
+use super::{file_of, groups, tables};
 use crate::tiny::TinyCheckpoint;
 use crate::{
     Batch, BatchChunk, Decoder, DecoderSettings, GgufFile, Isa, KvType, LogitRows, spec_for,
@@ -13,13 +13,13 @@ use crate::{
 fn decoder(checkpoint: &TinyCheckpoint, (threads, isa): (usize, Isa), kv_type: KvType) -> Decoder {
     let file = file_of(&checkpoint.to_bytes().unwrap());
     let gguf = GgufFile::open(file.path()).unwrap();
+    let spec = spec_for(&gguf).unwrap();
     let settings = DecoderSettings {
         threads,
         isa,
-        kv_blocks: 8,
+        kv_blocks: 8 * groups(&spec),
         kv_type,
     };
-    let spec = spec_for(&gguf).unwrap();
     Decoder::load(&gguf, spec, settings, &mut |_| ()).unwrap()
 }
 
@@ -32,7 +32,7 @@ fn whole(decoder: &mut Decoder, tokens: &[TokenId]) -> Vec<u32> {
     let chunk = BatchChunk {
         tokens,
         start: 0,
-        blocks: &[5, 1, 6],
+        blocks: &tables(decoder.spec(), &[5, 1, 6], 8),
         logits: LogitRows::All,
     };
     bits(decoder.forward(&Batch::new(&[chunk])))
@@ -41,6 +41,7 @@ fn whole(decoder: &mut Decoder, tokens: &[TokenId]) -> Vec<u32> {
 /// The same in chunks of `length`, each beside one of another sequence.
 fn in_company(decoder: &mut Decoder, tokens: &[TokenId], length: usize) -> Vec<u32> {
     let other: Vec<TokenId> = tokens.iter().rev().copied().collect();
+    let [others, own] = [&[0, 7, 2], &[3, 4, 5]].map(|it| tables(decoder.spec(), it, 8));
     let mut found = Vec::new();
     for start in (0..tokens.len()).step_by(length) {
         let end = tokens.len().min(start + length);
@@ -51,8 +52,8 @@ fn in_company(decoder: &mut Decoder, tokens: &[TokenId], length: usize) -> Vec<u
             logits,
         };
         let chunks = [
-            chunk(&other[start..end], &[0, 7, 2], LogitRows::None),
-            chunk(&tokens[start..end], &[3, 4, 5], LogitRows::All),
+            chunk(&other[start..end], &others, LogitRows::None),
+            chunk(&tokens[start..end], &own, LogitRows::All),
         ];
         found.extend(bits(decoder.forward(&Batch::new(&chunks))));
     }

@@ -15,13 +15,14 @@ mod safetensors;
 mod scores;
 mod specs;
 mod vocabularies;
+mod windows;
 mod word_cuts;
 
 use std::io::Write;
 
 use tempfile::NamedTempFile;
 
-use crate::LoadError;
+use crate::{ArchSpec, BlockTable, Decoder, LoadError};
 
 const FAMILIES: [&str; 15] = [
     "gemma",
@@ -46,6 +47,16 @@ fn file_of(bytes: &[u8]) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
     file
+}
+
+/// Groups of layers that have blocks of their own.
+fn groups(spec: &ArchSpec) -> usize {
+    Decoder::kv_groups(spec).count()
+}
+
+/// A sequence's blocks for each group of layers: `blocks`, moved on by `stride` from group to group.
+fn tables(spec: &ArchSpec, blocks: &[u32], stride: u32) -> Vec<BlockTable> {
+    BlockTable::whole_of_each(Decoder::kv_groups(spec), blocks, stride)
 }
 
 /// `name: ` and what came out, without the file's path, which differs from run to run.

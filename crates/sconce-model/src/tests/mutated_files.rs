@@ -6,7 +6,7 @@ use candle_core::quantized::gguf_file::Value;
 use proptest::prelude::*;
 use sconce_domain::TokenId;
 
-use super::file_of;
+use super::{file_of, groups, tables};
 use crate::tiny::{TinyCheckpoint, TinyTensor, gguf_bytes};
 use crate::{
     ArchSpec, Batch, BatchChunk, BlockFormat, Decoder, DecoderSettings, GgufFile, Isa, KvType,
@@ -68,7 +68,7 @@ fn compute(gguf: &GgufFile, spec: ArchSpec) -> Result<(), LoadError> {
     let settings = DecoderSettings {
         threads: 1,
         isa: Isa::detect(),
-        kv_blocks: 2,
+        kv_blocks: 2 * groups(&spec),
         kv_type: KvType::F16,
     };
     let vocabulary = spec.vocabulary;
@@ -77,7 +77,7 @@ fn compute(gguf: &GgufFile, spec: ArchSpec) -> Result<(), LoadError> {
     let chunk = BatchChunk {
         tokens: &tokens,
         start: 0,
-        blocks: &[1, 0],
+        blocks: &tables(decoder.spec(), &[1, 0], 2),
         logits: LogitRows::Last,
     };
     assert_eq!(decoder.forward(&Batch::new(&[chunk])).len(), vocabulary);

@@ -9,7 +9,7 @@ use std::path::Path;
 use candle_core::quantized::gguf_file::Value;
 use sconce_domain::{TokenCount, TokenId};
 
-use super::file_of;
+use super::{file_of, groups, tables};
 use crate::tiny::TinyCheckpoint;
 use crate::{
     Activation, ArchSpec, Attention, Batch, BatchChunk, Biases, BlockFormat, Decoder,
@@ -251,14 +251,14 @@ fn log_probabilities(
     let settings = DecoderSettings {
         threads: 1,
         isa: Isa::detect(),
-        kv_blocks: 4,
+        kv_blocks: 4 * groups(&spec),
         kv_type: KvType::F16,
     };
     let mut decoder = Decoder::load(&gguf, spec, settings, &mut |_| ()).unwrap();
     let chunk = BatchChunk {
         tokens,
         start: 0,
-        blocks: &[2, 0, 1],
+        blocks: &tables(decoder.spec(), &[2, 0, 1], 4),
         logits: LogitRows::All,
     };
     let logits = decoder.forward(&Batch::new(&[chunk]));

@@ -1,12 +1,12 @@
 //! The probabilities of a prompt's tokens, as the engine's executor tells them.
 
 use sconce_domain::{BlockId, Sampling, TokenCount, TokenId, TokenLogprobs};
-use sconce_engine::{Computed, DrawRequest, Executor, Hold, ScoreRequest, Step, StepChunk};
+use sconce_engine::{Computed, DrawRequest, Executor, Hold, ScoreRequest, Step, StepChunk, Strand};
 
 use sconce_kernels::quantized_matmul::BlockFormat;
 
 use super::file_of;
-use crate::decoder::{Batch, BatchChunk, LogitRows};
+use crate::decoder::{Batch, BatchChunk, BlockTable, LogitRows};
 use crate::gguf::TensorType;
 use crate::tiny::TinyCheckpoint;
 use crate::{Decoder, DecoderExecutor, DecoderSettings, GgufFile, Isa, KvType, spec_for};
@@ -37,6 +37,10 @@ fn decoder() -> Decoder {
     Decoder::load(&gguf, spec_for(&gguf).unwrap(), settings, &mut |_| ()).unwrap()
 }
 
+fn strand() -> Strand {
+    Strand::new(0, BLOCKS.to_vec())
+}
+
 fn prompt() -> Vec<TokenId> {
     let token = |index: usize| TokenId((index * 37 % 251 + 4) as u32);
     (0..LENGTH).map(token).collect()
@@ -45,7 +49,7 @@ fn prompt() -> Vec<TokenId> {
 /// By the definition, from all logits at once: the second token's probability and so on.
 fn by_the_definition(tokens: &[TokenId]) -> Vec<f64> {
     let mut decoder = decoder();
-    let blocks = BLOCKS.map(|it| it.0);
+    let blocks = [BlockTable::from(&strand())];
     let chunk = BatchChunk {
         tokens,
         start: 0,
@@ -71,13 +75,13 @@ fn run(
     tokens: &[TokenId],
     (start, first, end): (usize, usize, usize),
 ) -> Computed {
-    let sampling = Sampling::greedy();
+    let (sampling, strands) = (Sampling::greedy(), [strand()]);
     let draws = end == tokens.len();
     let targets = &tokens[first + 1..(end + 1).min(tokens.len())];
     let chunk = StepChunk {
         tokens: &tokens[start..end],
         start: TokenCount(start as u32),
-        blocks: &BLOCKS,
+        strands: &strands,
         draw: draws.then_some(DrawRequest {
             sampling: &sampling,
             prompt: tokens,

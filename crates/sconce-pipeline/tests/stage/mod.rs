@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sconce_domain::{
-    BlockCount, BlockSize, Draw, Message, RequestId, Role, TokenCount, TokenId, TokenLogprob,
-    TokenLogprobs, TokenMask,
+    BlockCount, BlockSize, Draw, KvGroups, Message, RequestId, Role, TokenCount, TokenId,
+    TokenLogprob, TokenLogprobs, TokenMask,
 };
 use sconce_engine::{
     Bound, Computed, DrawRequest, EngineLimits, Executor, Hold, ScoreRequest, Step, StepChunk,
@@ -209,6 +209,7 @@ pub(crate) fn engine_limits(sizes: Sizes) -> EngineLimits {
     EngineLimits {
         block_size: BlockSize::new(16).unwrap(),
         blocks: BlockCount(1024),
+        groups: KvGroups::one(),
         step_tokens_max: TokenCount(256),
         tokens_beside_streams: TokenCount(256),
         running_max: sizes.running_max,

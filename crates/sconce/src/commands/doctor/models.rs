@@ -1,11 +1,12 @@
 //! What each model of the catalog needs.
 
 use sconce_catalog::{Catalog, ModelCache, ModelCard, ModelKind};
-use sconce_model::{Decoder, GgufFile, KvType, spec_for};
+use sconce_model::{ArchSpec, Decoder, GgufFile, KvType, spec_for};
 use serde_json::{Value, json};
 
+use crate::arguments::STEP_TOKENS_MAX;
 use crate::output::{bytes_text, count_text};
-use crate::sizing;
+use crate::sizing::{self, KvShape};
 
 /// A model and what it needs, if its file is here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,25 @@ struct Needs {
     weight_bytes: u64,
     /// Tokens that prompt and answer may have together, by the model.
     context: u32,
-    kv_bytes_per_token: u64,
+    kv: KvNeeds,
+}
+
+/// What a model takes of its KV cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct KvNeeds {
+    bytes_per_token: u64,
+    /// What a whole context takes of it: fewer tokens than it has where layers have a window.
+    tokens_for_context: u32,
+}
+
+impl KvNeeds {
+    fn of(spec: &ArchSpec) -> Self {
+        let shape = KvShape::of(spec, KvType::F16, STEP_TOKENS_MAX.get());
+        Self {
+            bytes_per_token: shape.bytes_per_token(),
+            tokens_for_context: shape.tokens_for_context(),
+        }
+    }
 }
 
 /// Looks at the models that have a card.
@@ -64,8 +83,7 @@ fn look_into(card: &ModelCard, cache: &ModelCache) -> State {
         Ok((spec, weight_bytes)) => State::Here(Needs {
             weight_bytes,
             context: spec.context.0,
-            kv_bytes_per_token: (Decoder::kv_block_bytes(&spec, KvType::F16)
-                / Decoder::BLOCK_TOKENS) as u64,
+            kv: KvNeeds::of(&spec),
         }),
     }
 }
@@ -73,13 +91,18 @@ fn look_into(card: &ModelCard, cache: &ModelCache) -> State {
 impl Needs {
     /// Tokens of the cache that a server takes by itself.
     fn tokens_by_default(self, affordable: Option<u64>) -> u64 {
-        sizing::kv_tokens(self.context, self.kv_bytes_per_token, affordable).into()
+        sizing::kv_tokens(
+            self.kv.tokens_for_context,
+            self.kv.bytes_per_token,
+            affordable,
+        )
+        .into()
     }
 
     /// Tokens that the cache could have where the weights are in memory too.
     fn tokens_that_fit(self, affordable: Option<u64>) -> Option<u64> {
         let left = affordable?.saturating_sub(self.weight_bytes);
-        left.checked_div(self.kv_bytes_per_token)
+        left.checked_div(self.kv.bytes_per_token)
     }
 }
 
@@ -103,7 +126,8 @@ impl ModelNeeds {
                 "is_here": true,
                 "weight_bytes": needs.weight_bytes,
                 "context_tokens": needs.context,
-                "kv_bytes_per_token": needs.kv_bytes_per_token,
+                "kv_bytes_per_token": needs.kv.bytes_per_token,
+                "kv_tokens_for_context": needs.kv.tokens_for_context,
                 "kv_tokens_by_default": needs.tokens_by_default(affordable),
                 "kv_tokens_that_fit": needs.tokens_that_fit(affordable),
             }),
@@ -130,18 +154,27 @@ impl ModelNeeds {
 impl Needs {
     fn lines(self, name: &str, affordable: Option<u64>) -> Vec<String> {
         let by_default = self.tokens_by_default(affordable);
-        let takes = self.weight_bytes + by_default * self.kv_bytes_per_token;
+        let takes = self.weight_bytes + by_default * self.kv.bytes_per_token;
         let fit = match self.tokens_that_fit(affordable) {
             None => String::new(),
             Some(0) => "; its weights alone do not fit".to_owned(),
             Some(tokens) => format!("; at most {} fit", count_text(tokens)),
         };
+        let whole = self.kv.tokens_for_context;
+        let windows = if whole < self.context {
+            format!(
+                "; a whole context takes {} of them",
+                count_text(whole.into())
+            )
+        } else {
+            String::new()
+        };
         vec![
             format!(
-                "  {name}: weights {}, context {}, {} bytes of KV cache a token",
+                "  {name}: weights {}, context {}, {} bytes of KV cache a token{windows}",
                 bytes_text(self.weight_bytes),
                 count_text(self.context.into()),
-                count_text(self.kv_bytes_per_token),
+                count_text(self.kv.bytes_per_token),
             ),
             format!(
                 "    a cache of {} tokens by default, {} with the weights{fit}",
@@ -160,7 +193,10 @@ pub(super) mod tests {
         Needs {
             weight_bytes: 100_000_000,
             context: 8_192,
-            kv_bytes_per_token: 20_000,
+            kv: KvNeeds {
+                bytes_per_token: 20_000,
+                tokens_for_context: 8_192,
+            },
         }
     }
 
