@@ -196,8 +196,9 @@ impl BlockPool {
     /// no layer will look at again. `computed` are the sequence's tokens from the first on whose
     /// keys and values are written.
     ///
-    /// Where an equal block is cached already, that one stays the cached one and this one stays
-    /// the sequence's own.
+    /// Where another sequence holds an equal block, that one stays the cached one and this one stays
+    /// the sequence's own. One that nobody holds gives its name to this one, and is blank: it would be
+    /// evicted while this one is in use, and who begins alike would find neither.
     ///
     /// # Panics
     /// If the sequence has no table, or fewer blocks than it has computed.
@@ -210,10 +211,17 @@ impl BlockPool {
             for (group, strand) in (0..).zip(&table.strands) {
                 let block = strand.block(number).expect(FULL_BLOCKS_ARE_HELD);
                 let name = Name { key, group };
-                self.cached.entry(name).or_insert_with(|| {
-                    self.blocks[block.0 as usize].name = Some(name);
-                    block
-                });
+                if let Some(&equal) = self.cached.get(&name) {
+                    let equal_block = &mut self.blocks[equal.0 as usize];
+                    if equal_block.references > 0 {
+                        continue;
+                    }
+                    equal_block.name = None;
+                    self.idle.remove(&equal_block.idle_since);
+                    self.blank.push(equal);
+                }
+                self.cached.insert(name, block);
+                self.blocks[block.0 as usize].name = Some(name);
             }
         }
         self.pass(sequence, TokenCount(computed.len() as u32));

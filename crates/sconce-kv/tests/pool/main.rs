@@ -288,6 +288,33 @@ fn equal_blocks_computed_side_by_side_are_cached_once_and_both_stay_good() {
 }
 
 #[test]
+fn what_is_computed_again_takes_the_place_of_its_copy_that_nobody_holds() {
+    let group = |boundless, windowed| KvGroups {
+        boundless,
+        windowed,
+        window: TokenCount(4),
+    };
+    let mut pool = BlockPool::new(size(4), BlockCount(7), group(1, 1), TokenCount(4));
+    let compute = |pool: &mut BlockPool, id: u64, known: &[TokenId]| {
+        let mut computed = pool.adopt(SequenceId(id), &TenantId::shared(), known).0 as usize;
+        let found = computed;
+        while computed < known.len() {
+            computed = known.len().min(computed + 4);
+            let grown = TokenCount(computed as u32);
+            pool.grow(SequenceId(id), grown).unwrap();
+            pool.seal(SequenceId(id), &known[..computed]);
+            pool.check_invariants();
+        }
+        pool.release(SequenceId(id));
+        found
+    };
+    assert_eq!(compute(&mut pool, 1, &tokens(17)), 0);
+    // The window's beginning has given way, so that the rest of it is of no use to a shorter one.
+    assert_eq!(compute(&mut pool, 2, &tokens(10)), 0);
+    assert_eq!(compute(&mut pool, 3, &tokens(10)), 8);
+}
+
+#[test]
 fn a_sequence_that_was_released_is_unknown_and_releasing_it_again_does_nothing() {
     let mut pool = plain_pool(2);
     pool.adopt(SequenceId(1), &TenantId::shared(), &tokens(4));

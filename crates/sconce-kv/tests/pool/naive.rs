@@ -158,7 +158,8 @@ impl NaivePool {
             let end = (number + 1) * self.block_tokens;
             for group in 0..self.windows.len() {
                 let content = (group, self.tables[&id].tenant, computed[..end].to_vec());
-                if !self.cached.contains_key(&content) {
+                // What nobody holds needs no place beside what this sequence holds.
+                if self.holders(&content) == 0 {
                     self.cached.insert(content.clone(), 0);
                     let block = self.table(id).strands[group].get_mut(&number);
                     *block.expect("it was grown") = Some(content);

@@ -185,5 +185,7 @@ fn a_prefix_is_reused_where_its_window_is_there_and_computed_anew_where_it_is_no
         // What they saw of the beginning has given way to the rest.
         let lost = bench.run(&begin, 20);
         assert_eq!(lost, (0, fresh(&begin)), "{}", case.name);
+        let found = bench.run(&begin, 20);
+        assert_eq!(found, (144, lost.1), "{}", case.name);
     }
 }
