@@ -63,3 +63,37 @@ async fn a_real_encoder_ranks_documents_and_keeps_to_its_own_endpoints() {
     let listed: Value = ready.json().await.unwrap();
     assert_eq!(listed["data"][1]["id"], "all-minilm-l6-v2");
 }
+
+#[tokio::test]
+async fn a_real_encoder_is_loaded_by_its_first_request_and_counted_to_the_byte() {
+    let server = Server::start(&["--load-on-demand", "minilm", "--alias", "vectors=minilm"]).await;
+    let model = async || -> Value {
+        let told = server.get("/v1/models/vectors").await;
+        told.json().await.unwrap()
+    };
+    assert_eq!(model().await["status"]["value"], "unloaded");
+    let empty = server.resident_bytes();
+    let request = json!({"model": "vectors", "input": "a red apple"});
+    let told = server.whole("/v1/embeddings", &request).await;
+    assert_eq!(told["model"], "all-minilm-l6-v2");
+    let loaded = server.resident_bytes() - empty;
+    let metrics = server.get("/metrics").await.text().await.unwrap();
+    let line = "sconce_model_memory_bytes{engine=\"0\",model_name=\"all-minilm-l6-v2\"} ";
+    let counted: f64 = metrics
+        .lines()
+        .find_map(|it| it.strip_prefix(line)?.parse().ok())
+        .unwrap();
+    println!("counted {counted:.0} bytes, {loaded:.0} more are resident");
+    assert!(counted > 40e6 && counted < 100e6, "{counted}");
+    assert!(loaded > 0.8 * counted, "{loaded}");
+    let chat = json!({"messages": [{"role": "user", "content": "Hello"}]});
+    let refused = server.post(CHAT, chat.to_string()).await;
+    assert_eq!(refused.status(), 400, "no generator is served here");
+    let unload = reqwest::Client::new().post(format!("{}/models/unload", server.url));
+    let unload = unload.header("content-type", "application/json");
+    let unload = unload.body(json!({"model": "vectors"}).to_string());
+    assert!(unload.send().await.unwrap().status().is_success());
+    assert_eq!(model().await["status"]["value"], "unloaded");
+    let is_gone = async || server.resident_bytes() - empty < counted / 4.0;
+    server.until("its memory is given back", 60, is_gone).await;
+}

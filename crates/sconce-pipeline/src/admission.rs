@@ -12,7 +12,7 @@ const RETRY_AFTER_MAX_S: u32 = 30;
 /// What a new answer counts in the mean of how long places are held.
 const MEAN_WEIGHT: f64 = 0.1;
 
-/// How many answers may run and wait at once.
+/// How many answers of a generator may run and wait at once, or how many texts of an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdmissionLimits {
     /// Sequences that the engine runs in one batch.
@@ -21,6 +21,18 @@ pub struct AdmissionLimits {
     pub queue_max: u32,
     /// How long a request may wait for its turn, or `None` for ever.
     pub wait_max: Option<Duration>,
+}
+
+impl AdmissionLimits {
+    /// Of an encoder that may have so many texts waiting or running.
+    #[must_use]
+    pub fn of_texts(texts_max: u32, wait_max: Option<Duration>) -> Self {
+        Self {
+            running_max: texts_max,
+            queue_max: 0,
+            wait_max,
+        }
+    }
 }
 
 /// The door: a fixed number of places, none of them reserved.
@@ -38,7 +50,7 @@ struct MeanHold {
     mean_s: Mutex<Option<f64>>,
 }
 
-/// Some of the server's places for answers.
+/// Some of a model's places for answers or texts.
 #[derive(Debug)]
 #[must_use = "dropping this gives the places back"]
 pub(crate) struct Place {
@@ -46,6 +58,14 @@ pub(crate) struct Place {
     wait_max: Option<Duration>,
     since: Instant,
     held: Arc<MeanHold>,
+}
+
+/// Why there are no places.
+enum Full {
+    /// More are wanted than there are.
+    Always,
+    /// Others hold them.
+    Now,
 }
 
 /// A request that holds its places.
@@ -71,27 +91,44 @@ impl Admission {
     pub(crate) fn admit(&self, request: AnswerRequest) -> Result<Admitted, Refusal> {
         let wanted = request.sequences();
         let places = self.places;
-        if wanted > places {
-            return Err(Refusal::TooManyAnswers { wanted, places });
-        }
-        match Arc::clone(&self.free).try_acquire_many_owned(wanted) {
-            Ok(permit) => {
-                let held = Arc::clone(&self.held);
-                let place = Place {
-                    _permit: permit,
-                    wait_max: self.wait_max,
-                    since: Instant::now(),
-                    held,
-                };
-                Ok(Admitted { request, place })
-            }
-            Err(_) => Err(Refusal::Busy {
+        match self.take(wanted) {
+            Ok(place) => Ok(Admitted { request, place }),
+            Err(Full::Always) => Err(Refusal::TooManyAnswers { wanted, places }),
+            Err(Full::Now) => Err(Refusal::Busy {
                 taken: self.taken(),
                 places,
                 wanted,
                 retry_after_s: self.held.retry_after_s(),
             }),
         }
+    }
+
+    /// Takes a place for each of so many texts, all or none.
+    pub(crate) fn admit_texts(&self, texts: usize) -> Result<Place, Refusal> {
+        let wanted = u32::try_from(texts).unwrap_or(u32::MAX);
+        let places = self.places;
+        self.take(wanted).map_err(|full| match full {
+            Full::Always => Refusal::TooManyTexts { wanted, places },
+            Full::Now => Refusal::EncoderBusy {
+                taken: self.taken(),
+                places,
+                wanted,
+                retry_after_s: self.held.retry_after_s(),
+            },
+        })
+    }
+
+    fn take(&self, wanted: u32) -> Result<Place, Full> {
+        if wanted > self.places {
+            return Err(Full::Always);
+        }
+        let permit = Arc::clone(&self.free).try_acquire_many_owned(wanted);
+        Ok(Place {
+            _permit: permit.map_err(|_| Full::Now)?,
+            wait_max: self.wait_max,
+            since: Instant::now(),
+            held: Arc::clone(&self.held),
+        })
     }
 
     /// Places that are taken now.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec};
 
-use crate::metrics::{EndedRequest, Ending, Maker};
+use crate::metrics::{EndedRequest, Ending, Maker, Residency};
 
 const BATCH_TOKENS: &[f64] = &[
     8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16_384.0,
@@ -13,6 +13,7 @@ const BATCH_TOKENS: &[f64] = &[
 /// The metrics of one encoder.
 #[derive(Debug)]
 pub struct EncoderMetrics {
+    pub(crate) residency: Residency,
     prompt_tokens: IntCounter,
     texts: IntCounter,
     texts_waiting: Gauge,
@@ -26,6 +27,7 @@ pub struct EncoderMetrics {
 impl EncoderMetrics {
     pub(crate) fn new(make: &Maker<'_>) -> Self {
         Self {
+            residency: make.residency(),
             prompt_tokens: make.prompt_tokens(),
             texts: make.counter(
                 "sconce_encoder_texts_total",

@@ -9,9 +9,9 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use sconce_domain::EncoderText;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
-use crate::Refusal;
+use crate::ModelContext;
 use crate::device_turns::DeviceTurns;
 use crate::encoder_meter::EncoderMetrics;
 use crate::encoder_queue::{EncoderPlan, EncoderQueue};
@@ -21,24 +21,6 @@ pub trait Encode: Send {
     /// Computes all `texts` in one pass: for each a vector, not normalised, or one logit. A text's result
     /// does not depend on the others. Nothing that a later pass depends on is kept between passes.
     fn encode(&mut self, texts: &[&EncoderText]) -> Vec<Vec<f32>>;
-}
-
-/// How much an encoder takes on at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EncoderLimits {
-    /// Tokens of the texts of one pass; a longer text has a pass of its own.
-    pub batch_tokens_max: u32,
-    /// Texts of all requests that wait or run.
-    pub texts_max: u32,
-}
-
-/// What an encoder is told of the process it is loaded into.
-#[derive(Debug, Clone)]
-pub struct EncoderContext {
-    /// Its metrics.
-    pub metrics: Arc<EncoderMetrics>,
-    /// The turns that its device takes with those of other models.
-    pub turns: DeviceTurns,
 }
 
 /// A running encoder. Dropping it stops the encoder after the pass it is in, and waits for that.
@@ -53,17 +35,8 @@ pub struct EncoderThread {
 #[derive(Debug, Clone)]
 pub struct EncoderHandle {
     inbox: Sender<Message>,
-    places: Arc<Semaphore>,
-    texts_max: u32,
     is_stopped: Arc<AtomicBool>,
     metrics: Arc<EncoderMetrics>,
-}
-
-/// Some of an encoder's places for texts.
-#[derive(Debug)]
-#[must_use = "dropping this gives the places back"]
-pub(crate) struct TextPlaces {
-    _permit: OwnedSemaphorePermit,
 }
 
 enum Message {
@@ -79,23 +52,24 @@ struct Listener {
 }
 
 impl EncoderThread {
-    /// Starts a thread that runs `encoder`.
+    /// Starts a thread that runs `encoder`, with so many tokens of texts in one pass; a longer text has a
+    /// pass of its own.
     ///
     /// # Errors
     /// If the system gives no thread.
     pub fn start<E: Encode + 'static>(
         encoder: E,
-        limits: EncoderLimits,
-        context: EncoderContext,
+        batch_tokens_max: u32,
+        context: &ModelContext<EncoderMetrics>,
     ) -> Result<Self, Error> {
-        let EncoderContext { metrics, turns } = context;
+        let ModelContext { metrics, turns } = context.clone();
         let (inbox, messages) = channel();
         let is_stopped = Arc::new(AtomicBool::new(false));
         let worker = Worker {
             fate: Fate(Arc::clone(&is_stopped)),
             encoder,
             messages,
-            queue: EncoderQueue::new(limits.batch_tokens_max as usize),
+            queue: EncoderQueue::new(batch_tokens_max as usize),
             metrics: Arc::clone(&metrics),
             turns,
         };
@@ -107,11 +81,8 @@ impl EncoderThread {
                     tracing::error!("the encoder's thread panicked; its requests have failed");
                 }
             })?;
-        let texts_max = limits.texts_max.max(1);
         let handle = EncoderHandle {
             inbox,
-            places: Arc::new(Semaphore::new(texts_max as usize)),
-            texts_max,
             is_stopped,
             metrics,
         };
@@ -140,36 +111,6 @@ impl Drop for EncoderThread {
 }
 
 impl EncoderHandle {
-    /// Takes a place for each of so many texts, all or none.
-    pub(crate) fn admit(&self, texts: usize) -> Result<TextPlaces, Refusal> {
-        let wanted = u32::try_from(texts).unwrap_or(u32::MAX);
-        let places = self.texts_max;
-        if wanted > places {
-            return Err(Refusal::TooManyTexts { wanted, places });
-        }
-        let permit = Arc::clone(&self.places).try_acquire_many_owned(wanted);
-        permit
-            .map(|it| TextPlaces { _permit: it })
-            .map_err(|_| Refusal::EncoderBusy {
-                taken: self.taken(),
-                places,
-                wanted,
-                retry_after_s: 1,
-            })
-    }
-
-    /// Places that are taken now.
-    pub(crate) fn taken(&self) -> u32 {
-        let free = u32::try_from(self.places.available_permits()).unwrap_or(self.texts_max);
-        self.texts_max.saturating_sub(free)
-    }
-
-    /// Waits until no place is taken.
-    pub(crate) async fn idle(&self) {
-        // The semaphore is never closed, so an error cannot come back.
-        let _all = self.places.acquire_many(self.texts_max).await;
-    }
-
     /// Has texts read. Dropping the future has them forgotten. Gives `None` if the pass failed or the
     /// thread is gone.
     pub(crate) async fn encode(&self, texts: Vec<EncoderText>) -> Option<Vec<Vec<f32>>> {

@@ -1,15 +1,15 @@
 //! Texts to vectors and scores: the way of a request that no generator answers.
 //!
-//! It is the way of any request with fewer hops: admitted by texts, made into tokens beside the threads that
-//! serve, read by the encoder's thread together with whatever else is there, recorded by `Drop`.
+//! It is the way of any request with fewer hops: admitted by its texts, made into tokens of a model that is
+//! loaded first if need be, read by the encoder's thread together with whatever else is there, recorded by `Drop`.
 
 use std::sync::Arc;
 
-use sconce_domain::{Caller, EncoderText, Failure, FinishReason, TokenCount, TokenId};
+use sconce_domain::{EncoderText, Failure, FinishReason, TokenCount, TokenId};
 
-use crate::encoders::{EncoderKind, ServedEncoder};
-use crate::permission::permitted;
+use crate::models::ModelUse;
 use crate::record::{Arrival, OpenRecord};
+use crate::served_encoder::{EncoderKind, ServedEncoder};
 use crate::{Pipeline, Prompt, Refusal};
 
 /// Texts that are to become vectors.
@@ -83,6 +83,8 @@ pub struct Fitted {
     pub tokens: TokenCount,
 }
 
+type EncoderUse = ModelUse<ServedEncoder>;
+
 impl Pipeline {
     /// Makes texts into vectors.
     ///
@@ -120,21 +122,22 @@ impl Pipeline {
     ) -> Result<Embedded, Refusal> {
         record.announce().await?;
         record.enter(&self.accounts)?;
-        let encoder = self.encoder(record.caller(), request.model.as_deref())?;
+        let slot = self.slot_for::<ServedEncoder>(record.caller(), request.model.as_deref())?;
+        let place = slot.admission.admit_texts(request.texts.len())?;
+        let encoder: EncoderUse = self.in_time(&slot, &place, None).await?;
         let EncoderKind::Vectors { dimensions } = encoder.kind else {
             let model = encoder.name.to_string();
             return Err(Refusal::NoVectors { model });
         };
         check_dimensions(&encoder, dimensions, request.dimensions)?;
-        let _places = encoder.encoder.admit(request.texts.len())?;
         let (texts, overlong) = (request.texts, request.overlong);
-        let texts = self
-            .prepared(&encoder, move |it| {
-                let texts = texts.into_iter().enumerate();
-                let framed = texts.map(|(index, text)| it.framed(text, ("input", index), overlong));
-                framed.collect()
-            })
-            .await?;
+        let prepare = move |encoder: &ServedEncoder| {
+            let texts = texts.into_iter().enumerate();
+            let framed =
+                texts.map(|(index, text)| encoder.framed(text, ("input", index), overlong));
+            framed.collect()
+        };
+        let (encoder, texts) = self.prepared(encoder, prepare).await?;
         let (mut vectors, tokens) = read(&encoder, texts, record).await?;
         if request.normalised {
             vectors.iter_mut().for_each(|it| normalise(it));
@@ -153,19 +156,16 @@ impl Pipeline {
     ) -> Result<Fitted, Refusal> {
         record.announce().await?;
         record.enter(&self.accounts)?;
-        let encoder = self.encoder(record.caller(), request.model.as_deref())?;
+        let slot = self.slot_for::<ServedEncoder>(record.caller(), request.model.as_deref())?;
         let firsts = request.firsts.len();
-        let texts = match encoder.kind {
-            EncoderKind::Vectors { .. } => firsts + request.seconds.len(),
-            EncoderKind::Scores => request.seconds.len(),
+        let texts = firsts + request.seconds.len();
+        let place = slot.admission.admit_texts(texts)?;
+        let encoder: EncoderUse = self.in_time(&slot, &place, None).await?;
+        let prepare = move |encoder: &ServedEncoder| match encoder.kind {
+            EncoderKind::Vectors { .. } => apart(encoder, &request),
+            EncoderKind::Scores => paired(encoder, &request),
         };
-        let _places = encoder.encoder.admit(texts)?;
-        let texts = self
-            .prepared(&encoder, move |encoder| match encoder.kind {
-                EncoderKind::Vectors { .. } => apart(encoder, &request),
-                EncoderKind::Scores => paired(encoder, &request),
-            })
-            .await?;
+        let (encoder, texts) = self.prepared(encoder, prepare).await?;
         let (results, tokens) = read(&encoder, texts, record).await?;
         let scores = match encoder.kind {
             EncoderKind::Vectors { .. } => {
@@ -182,52 +182,23 @@ impl Pipeline {
         })
     }
 
-    fn encoder(&self, caller: &Caller, name: Option<&str>) -> Result<Arc<ServedEncoder>, Refusal> {
-        let found = self.encoders().find(name);
-        // Draining and loading are the same for all models, and are told first.
-        let generators = match found {
-            Some(encoder) => {
-                permitted(caller, &encoder)?;
-                return match (self.is_draining(), encoder.encoder.is_running()) {
-                    (true, _) => Err(Refusal::Draining),
-                    (_, true) => Ok(encoder),
-                    (_, false) => Err(Refusal::EngineStopped {
-                        model: encoder.name.to_string(),
-                    }),
-                };
-            }
-            None => self.slot_for(caller, name),
-        };
-        let known = self.encoders().names();
-        match generators {
-            Ok(model) => Err(Refusal::NotAnEncoder {
-                model: model.name.to_string(),
-                known,
-            }),
-            Err(Refusal::UnknownModel { name, .. }) if !known.is_empty() => {
-                Err(Refusal::UnknownModel { name, known })
-            }
-            Err(refusal) => Err(refusal),
-        }
-    }
-
-    /// Makes texts into tokens on a thread that may block, a few requests at a time.
+    /// Makes texts into tokens on a thread that may block, a few requests at a time. The encoder stays in
+    /// use until that is done, even if the client has left, and is given back.
     async fn prepared<F>(
         &self,
-        encoder: &Arc<ServedEncoder>,
+        encoder: EncoderUse,
         work: F,
-    ) -> Result<Vec<EncoderText>, Refusal>
+    ) -> Result<(EncoderUse, Vec<EncoderText>), Refusal>
     where
         F: FnOnce(&ServedEncoder) -> Result<Vec<EncoderText>, Refusal> + Send + 'static,
     {
         let _turn = self.tokenizing.acquire().await;
-        let of = Arc::clone(encoder);
-        let done = tokio::task::spawn_blocking(move || work(&of)).await;
+        let model = encoder.name.to_string();
+        let work = move || work(&encoder).map(|it| (encoder, it));
+        let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|error| {
             tracing::error!(%error, "preparing texts panicked");
-            Err(Refusal::PreparationFailed {
-                model: encoder.name.to_string(),
-            })
+            Err(Refusal::PreparationFailed { model })
         })
     }
 }

@@ -13,7 +13,6 @@ mod echo;
 mod encoder_meter;
 mod encoder_queue;
 mod encoder_thread;
-mod encoders;
 mod encoding;
 mod engine_handle;
 mod engine_meter;
@@ -34,6 +33,7 @@ mod resident_memory;
 mod route;
 mod seed;
 mod selection;
+mod served_encoder;
 mod served_model;
 mod spoken_stream;
 mod text_stream;
@@ -45,8 +45,7 @@ pub use admission::AdmissionLimits;
 pub use answer::{AnswerEvent, AnswerStream, CallPart};
 pub use device_turns::{DeviceTurn, DeviceTurns};
 pub use encoder_meter::EncoderMetrics;
-pub use encoder_thread::{Encode, EncoderContext, EncoderHandle, EncoderLimits, EncoderThread};
-pub use encoders::{EncoderKind, ServedEncoder};
+pub use encoder_thread::{Encode, EncoderHandle, EncoderThread};
 pub use encoding::{EmbedRequest, Embedded, FitRequest, Fitted, Overlong};
 pub use engine_handle::EngineHandle;
 pub use engine_thread::EngineThread;
@@ -54,7 +53,7 @@ pub use grammars::{CompiledGrammar, GrammarCompiler, GrammarRefused, Grammars};
 pub use metrics::{Metrics, ModelMetrics};
 pub use models::{
     DeclaredModel, Displaces, LoadFailure, LoadedModel, MemoryLimits, ModelContext, ModelEntry,
-    ModelLoader, ModelNeeds, ModelStatus, NameTaken,
+    ModelKind, ModelLoader, ModelNeeds, ModelStatus, NameTaken, Served,
 };
 pub use pipeline::{Pipeline, Readiness};
 pub use record::Arrival;
@@ -62,6 +61,7 @@ pub use record_meter::RecordMetrics;
 pub use recording::{ReceiptWriter, RecordKeeper, Recording, Unrecorded};
 pub use refusal::Refusal;
 pub use request::{AnswerOptions, AnswerRequest, Ask, AskKind, AskedGrammar, EndTokens, Prompt};
+pub use served_encoder::{EncoderKind, ServedEncoder};
 pub use served_model::ServedModel;
 pub use text_stream::{TokenChance, TokenReport};
 pub use tokenizing::{Edges, Tokenized, TokenizerFacts};

@@ -54,13 +54,19 @@ pub struct ModelMetrics {
     pub(crate) first_token_s: Histogram,
     pub(crate) between_tokens_s: Histogram,
     pub(crate) queue_s: Histogram,
-    pub(crate) memory_bytes: Gauge,
-    pub(crate) loads: IntCounter,
-    pub(crate) load_failures: IntCounter,
+    pub(crate) residency: Residency,
     request_s: Histogram,
     request_prompt_tokens: Histogram,
     request_generation_tokens: Histogram,
     ended: IntCounterVec,
+}
+
+/// Whether a model of either kind is in memory, and how often it came there.
+#[derive(Debug, Clone)]
+pub(crate) struct Residency {
+    pub(crate) memory_bytes: Gauge,
+    pub(crate) loads: IntCounter,
+    pub(crate) load_failures: IntCounter,
 }
 
 /// A request that began, as it ended.
@@ -140,6 +146,21 @@ impl Maker<'_> {
     pub(crate) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
         let options = HistogramOpts::from(self.options(name, help)).buckets(buckets.to_vec());
         self.registered(Histogram::with_opts(options))
+    }
+
+    /// Tells whether a model of any kind is in memory.
+    pub(crate) fn residency(&self) -> Residency {
+        Residency {
+            memory_bytes: self.gauge(
+                "sconce_model_memory_bytes",
+                "What the model's weights and KV cache count for; zero while it is not loaded.",
+            ),
+            loads: self.counter("sconce_model_loads_total", "How often it was loaded."),
+            load_failures: self.counter(
+                "sconce_model_load_failures_total",
+                "How often it could not be loaded.",
+            ),
+        }
     }
 
     /// Counts what models of every kind read.
@@ -300,15 +321,7 @@ impl ModelMetrics {
         let seconds = |name, help, buckets| make.histogram(name, help, buckets);
         Self {
             engine: EngineMeter::new(make),
-            memory_bytes: make.gauge(
-                "sconce_model_memory_bytes",
-                "What the model's weights and KV cache count for; zero while it is not loaded.",
-            ),
-            loads: make.counter("sconce_model_loads_total", "How often it was loaded."),
-            load_failures: make.counter(
-                "sconce_model_load_failures_total",
-                "How often it could not be loaded.",
-            ),
+            residency: make.residency(),
             prompt_tokens: make.prompt_tokens(),
             generation_tokens: make.counter("vllm:generation_tokens_total", "Generated tokens."),
             first_token_s: seconds(

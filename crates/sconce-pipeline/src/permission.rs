@@ -5,8 +5,7 @@ use std::sync::Arc;
 use sconce_domain::{Allowance, Caller};
 use sconce_limits::{Standing, may_use};
 
-use crate::encoders::ServedEncoder;
-use crate::models::Slot;
+use crate::models::{Kind, Slot};
 use crate::{ModelEntry, Pipeline, Refusal};
 
 impl Pipeline {
@@ -20,11 +19,8 @@ impl Pipeline {
     #[must_use]
     pub fn model_entries_for(&self, caller: &Caller) -> Vec<ModelEntry> {
         let slots = self.registry.slots();
-        let slots = slots.iter().filter(|it| may_ask_slot(caller, it));
-        let encoders = self.encoders().all();
-        let encoders = encoders.iter().filter(|it| may_ask_encoder(caller, it));
-        let entries = slots.map(|it| it.entry());
-        entries.chain(encoders.map(|it| it.entry())).collect()
+        let slots = slots.iter().filter(|it| may_ask(caller, it));
+        slots.map(|it| it.entry()).collect()
     }
 
     /// The model that `name` or an alias of it stands for, if the caller may ask it.
@@ -32,24 +28,20 @@ impl Pipeline {
     /// # Errors
     /// If there is none.
     pub fn model_entry_for(&self, caller: &Caller, name: &str) -> Result<ModelEntry, Refusal> {
-        match self.encoders().named(name) {
-            Some(encoder) => permitted(caller, &encoder).map(|()| encoder.entry()),
-            None => {
-                let found = self.registry.find(Some(name));
-                self.if_permitted(caller, Some(name), found)
-                    .map(|it| it.entry())
-            }
-        }
+        let found = self.registry.find(name);
+        self.if_permitted(caller, Some(name), found)
+            .map(|it| it.entry())
     }
 
-    /// Where the model is that `name` stands for, if the caller may ask it. Of others it learns nothing,
-    /// not even whether they are there.
-    pub(crate) fn slot_for(
+    /// Where the model of that kind is that `name` stands for, if the caller may ask it. Of others it learns
+    /// nothing, not even whether they are there.
+    pub(crate) fn slot_for<M: Kind>(
         &self,
         caller: &Caller,
         name: Option<&str>,
     ) -> Result<Arc<Slot>, Refusal> {
-        self.if_permitted(caller, name, self.slot(name))
+        let found = self.slot::<M>(name, |it| may_ask(caller, it));
+        self.if_permitted(caller, name, found)
     }
 
     fn if_permitted(
@@ -59,7 +51,7 @@ impl Pipeline {
         found: Result<Arc<Slot>, Refusal>,
     ) -> Result<Arc<Slot>, Refusal> {
         match found {
-            Ok(slot) if !may_ask_slot(caller, &slot) => {
+            Ok(slot) if !may_ask(caller, &slot) => {
                 Err(not_allowed(caller, name.unwrap_or(&slot.name)))
             }
             Err(Refusal::UnknownModel { name, .. }) if is_bound(caller) => {
@@ -70,21 +62,8 @@ impl Pipeline {
     }
 }
 
-/// Refuses an encoder that the caller may not ask.
-pub(crate) fn permitted(caller: &Caller, encoder: &ServedEncoder) -> Result<(), Refusal> {
-    match may_ask_encoder(caller, encoder) {
-        true => Ok(()),
-        false => Err(not_allowed(caller, &encoder.name)),
-    }
-}
-
-fn may_ask_slot(caller: &Caller, slot: &Slot) -> bool {
+fn may_ask(caller: &Caller, slot: &Slot) -> bool {
     let names: Vec<&str> = slot.names().collect();
-    may_use(&caller.allowances, &names)
-}
-
-fn may_ask_encoder(caller: &Caller, encoder: &ServedEncoder) -> bool {
-    let names: Vec<&str> = encoder.names().collect();
     may_use(&caller.allowances, &names)
 }
 

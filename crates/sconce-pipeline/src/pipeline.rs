@@ -2,29 +2,30 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use sconce_domain::{Caller, RequestId, Sampling, TokenCount, TokenId, Withheld};
 use tokio::sync::Semaphore;
 
 use crate::accounts::Accounts;
-use crate::admission::{AdmissionLimits, Admitted};
+use crate::admission::{AdmissionLimits, Place};
 use crate::answer::{AnswerStream, Held};
 use crate::echo::Echo;
-use crate::encoders::{Encoders, ServedEncoder};
 use crate::engine_handle::Submission;
 use crate::metrics::Metrics;
-use crate::models::{ModelUse, Registry, Slot};
+use crate::models::{Kind, ModelUse, Registry, Slot};
 use crate::record::{Arrival, OpenRecord};
 use crate::route::{Routed, RoutedPrompt, route};
 use crate::seed::{Numbers, seed_of_answer};
 use crate::selection::Selection;
+use crate::served_encoder::ServedEncoder;
 use crate::served_model::ServedModel;
 use crate::spoken_stream::SpokenStream;
 use crate::text_stream::TextStream;
 use crate::token_stream::TokenStream;
 use crate::{
-    AnswerOptions, AnswerRequest, AskKind, DeclaredModel, Displaces, EncoderContext, MemoryLimits,
-    ModelContext, ModelEntry, NameTaken, Recording, Refusal,
+    AnswerOptions, AnswerRequest, AskKind, DeclaredModel, Displaces, MemoryLimits, ModelContext,
+    ModelEntry, NameTaken, Recording, Refusal,
 };
 
 /// How soon to ask again while a model loads.
@@ -38,7 +39,6 @@ pub struct Pipeline {
     /// Of models that say nothing of their own.
     limits: AdmissionLimits,
     pub(crate) registry: Arc<Registry>,
-    encoders: Encoders,
     draining: AtomicBool,
     numbers: Numbers,
     /// Turns to make tokens without an answer.
@@ -79,7 +79,6 @@ impl Pipeline {
         Self {
             limits,
             registry: Arc::new(Registry::new(memory)),
-            encoders: Encoders::default(),
             draining: AtomicBool::new(false),
             numbers: Numbers::new(),
             tokenizing: Semaphore::new(TOKENIZING_MAX),
@@ -109,24 +108,6 @@ impl Pipeline {
         self.registry.keep(model, aliases, self.limits);
     }
 
-    /// Begins to serve an encoder that the caller has loaded and keeps. The first one is the default one.
-    pub fn serve_encoder(&self, encoder: ServedEncoder) {
-        self.encoders.add(encoder);
-    }
-
-    pub(crate) fn encoders(&self) -> &Encoders {
-        &self.encoders
-    }
-
-    /// What an encoder that is to be served is made with.
-    #[must_use]
-    pub fn encoder_context(&self, name: &str) -> EncoderContext {
-        EncoderContext {
-            metrics: self.metrics.of_encoder(name),
-            turns: self.registry.turns(),
-        }
-    }
-
     /// What a model that is to be served is made with.
     #[must_use]
     pub fn model_context(&self, name: &str) -> ModelContext {
@@ -136,13 +117,22 @@ impl Pipeline {
         }
     }
 
-    /// Makes a model known. The first model is the default one.
+    /// Makes a model known that continues texts. The first one is the default one.
     ///
     /// # Errors
     /// If another model has its name or one of its aliases.
     pub fn declare(&self, model: DeclaredModel) -> Result<(), NameTaken> {
         self.registry
             .declare(model, |name| self.metrics.of_model(name))
+    }
+
+    /// Makes a model known that reads texts. The first one is the default one of its kind.
+    ///
+    /// # Errors
+    /// If another model has its name or one of its aliases.
+    pub fn declare_encoder(&self, model: DeclaredModel<ServedEncoder>) -> Result<(), NameTaken> {
+        self.registry
+            .declare(model, |name| self.metrics.of_encoder(name))
     }
 
     /// Loads a model unless it is there, and says how it stands then. That it has failed to load is
@@ -155,7 +145,7 @@ impl Pipeline {
         name: &str,
         displaces: Displaces,
     ) -> Result<ModelEntry, Refusal> {
-        let slot = self.registry.find(Some(name))?;
+        let slot = self.registry.find(name)?;
         self.registry.load(&slot, displaces).await;
         Ok(slot.entry())
     }
@@ -166,7 +156,7 @@ impl Pipeline {
     /// # Errors
     /// If there is no such model.
     pub async fn unload_model(&self, name: &str) -> Result<ModelEntry, Refusal> {
-        let slot = self.registry.find(Some(name))?;
+        let slot = self.registry.find(name)?;
         self.registry.unload(&slot).await;
         Ok(slot.entry())
     }
@@ -237,17 +227,11 @@ impl Pipeline {
     ) -> Result<Routed, Refusal> {
         record.announce().await?;
         record.enter(&self.accounts)?;
-        let slot = self.slot_for(record.caller(), request.model.as_deref());
-        if let Some(name) = request.model.as_deref()
-            && !matches!(slot, Err(Refusal::ModelNotAllowed { .. }))
-            && let Some(encoder) = self.encoders.named(name)
-        {
-            let model = encoder.name.to_string();
-            return Err(Refusal::NotAGenerator { model });
-        }
-        let slot = slot?;
+        let slot = self.slot_for::<ServedModel>(record.caller(), request.model.as_deref())?;
         let admitted = slot.admission.admit(request)?;
-        let model = self.in_time(&slot, &admitted).await?;
+        let options = &admitted.request.options;
+        let waits = [options.wait_max, options.time_max].into_iter().flatten();
+        let model = self.in_time(&slot, &admitted.place, waits.min()).await?;
         let routed = route(admitted, model, &record.caller().tenant).await?;
         record.reserve(tokens_max(&routed))?;
         let prompt_tokens: usize = routed.prompts.iter().map(|it| it.tokens.len()).sum();
@@ -259,28 +243,33 @@ impl Pipeline {
         Ok(routed)
     }
 
-    /// The model of `slot`. Its load is a wait for the request's turn like any other.
-    async fn in_time(&self, slot: &Arc<Slot>, admitted: &Admitted) -> Result<ModelUse, Refusal> {
+    /// The model of `slot`. Its load is a wait for the request's turn like any other, and the holder of
+    /// `place` may want to wait no longer than `wanted`.
+    pub(crate) async fn in_time<M: Kind>(
+        &self,
+        slot: &Arc<Slot>,
+        place: &Place,
+        wanted: Option<Duration>,
+    ) -> Result<ModelUse<M>, Refusal> {
         let taking = self.registry.take(slot);
-        let options = &admitted.request.options;
-        let wanted = [options.wait_max, options.time_max]
-            .into_iter()
-            .flatten()
-            .min();
-        let Some(wait_max) = admitted.place.wait_max(wanted) else {
+        let Some(wait_max) = place.wait_max(wanted) else {
             return taking.await;
         };
         let taken = tokio::time::timeout(wait_max, taking).await;
         taken.unwrap_or_else(|_| {
             Err(Refusal::QueueTimeout {
                 waited_ms: u64::try_from(wait_max.as_millis()).unwrap_or(u64::MAX),
-                retry_after_s: admitted.place.retry_after_s(),
+                retry_after_s: place.retry_after_s(),
             })
         })
     }
 
-    /// Where the model is that `name` stands for.
-    pub(crate) fn slot(&self, name: Option<&str>) -> Result<Arc<Slot>, Refusal> {
+    /// Where the model of that kind is that `name` stands for. A refusal names others that `may` be asked.
+    pub(crate) fn slot<M: Kind>(
+        &self,
+        name: Option<&str>,
+        may: impl Fn(&Slot) -> bool,
+    ) -> Result<Arc<Slot>, Refusal> {
         if self.is_draining() {
             return Err(Refusal::Draining);
         }
@@ -289,7 +278,7 @@ impl Pipeline {
                 retry_after_s: LOADING_RETRY_AFTER_S,
             });
         }
-        self.registry.find(name)
+        self.registry.find_kind(M::KIND, name, may)
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -305,9 +294,7 @@ impl Pipeline {
     /// All models and how they stand, the default one first.
     #[must_use]
     pub fn model_entries(&self) -> Vec<ModelEntry> {
-        let mut entries = self.registry.entries();
-        entries.extend(self.encoders.all().iter().map(|it| it.entry()));
-        entries
+        self.registry.entries()
     }
 
     /// The model that `name` or an alias of it stands for.
@@ -315,10 +302,7 @@ impl Pipeline {
     /// # Errors
     /// If there is none.
     pub fn model_entry(&self, name: &str) -> Result<ModelEntry, Refusal> {
-        match self.encoders.named(name) {
-            Some(encoder) => Ok(encoder.entry()),
-            None => self.registry.find(Some(name)).map(|it| it.entry()),
-        }
+        self.registry.find(name).map(|it| it.entry())
     }
 
     /// Whether new requests can be served: by any model, once those have been loaded that are to be
@@ -345,13 +329,12 @@ impl Pipeline {
     /// Waits until no request is being served.
     pub async fn idle(&self) {
         self.registry.idle().await;
-        self.encoders.idle().await;
     }
 
-    /// Answers that run or wait, from admission to the end of their request.
+    /// Answers and texts that run or wait, from admission to the end of their request.
     #[must_use]
     pub fn answers_open(&self) -> u32 {
-        self.registry.answers_open() + self.encoders.taken()
+        self.registry.answers_open()
     }
 
     /// The metrics, for the making of a model's own.

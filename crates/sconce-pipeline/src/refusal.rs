@@ -87,16 +87,20 @@ pub enum Refusal {
     },
     /// The model reads texts and does not continue them.
     #[error(
-        "`{model}` is an encoder and answers no prompts; ask it at /v1/embeddings, /v1/rerank or /v1/score"
+        "`{model}` is an encoder and answers no prompts; ask it at /v1/embeddings, /v1/rerank or \
+         /v1/score{}",
+        if known.is_empty() { String::new() } else { format!(", or for answers ask one of: {known}") }
     )]
     NotAGenerator {
         /// The model.
         model: String,
+        /// The models that answer, separated by commas.
+        known: String,
     },
     /// The model continues texts and makes no vectors.
     #[error(
         "`{model}` is no encoder; {}",
-        if known.is_empty() { "none is served here: start the server with --embeddings MODEL".to_owned() }
+        if known.is_empty() { "none can be asked here; whoever runs the server adds one with --embeddings MODEL".to_owned() }
         else { format!("use one of: {known}") }
     )]
     NotAnEncoder {

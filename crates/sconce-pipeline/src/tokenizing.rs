@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sconce_domain::{Caller, TokenCount, TokenId};
 use sconce_text::Specials;
 
+use crate::models::ModelUse;
 use crate::record::{Arrival, OpenRecord};
 use crate::route::{check_known, refused_by_tokenizer};
 use crate::served_model::ServedModel;
@@ -99,7 +100,7 @@ impl Pipeline {
         caller: &Caller,
         model: Option<&str>,
     ) -> Result<TokenizerFacts, Refusal> {
-        let model = self.registry.take(&self.slot_for(caller, model)?).await?;
+        let model = self.generator(caller, model).await?;
         let tokenizer = &model.tokenizer;
         let special = tokenizer.special_tokens();
         let marker = |it: TokenId| tokenizer.token_text(it).into_owned();
@@ -113,6 +114,11 @@ impl Pipeline {
             vocabulary_size: tokenizer.vocabulary_size(),
             context: model.context,
         })
+    }
+
+    async fn generator(&self, caller: &Caller, name: Option<&str>) -> Result<ModelUse, Refusal> {
+        let slot = self.slot_for::<ServedModel>(caller, name)?;
+        self.registry.take(&slot).await
     }
 
     /// Works on a thread that may block, a few at a time: a long text takes a while, and answers
@@ -152,8 +158,7 @@ impl Pipeline {
     {
         record.announce().await?;
         record.enter(&self.accounts)?;
-        let slot = self.slot_for(record.caller(), model)?;
-        let model = self.registry.take(&slot).await?;
+        let model = self.generator(record.caller(), model).await?;
         let name = Arc::clone(&model.name);
         record.is_about(Arc::clone(&name));
         let _turn = self.tokenizing.acquire().await;

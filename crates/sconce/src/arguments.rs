@@ -115,17 +115,17 @@ pub(crate) struct ServeArguments {
     pub(crate) records: RecordArguments,
 }
 
-/// An encoder beside the models.
+/// Encoders beside the models that answer.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct EncoderArguments {
     /// An encoder to serve as well, for embeddings, reranking and scores: a card's name, or a folder with
-    /// a model.safetensors.
+    /// a model.safetensors. May be given several times.
     #[arg(long, value_name = "MODEL")]
-    pub(crate) embeddings: Option<String>,
-    /// Threads that the encoder computes on [default: one for each processor].
+    pub(crate) embeddings: Vec<String>,
+    /// Threads that an encoder computes on [default: one for each processor].
     #[arg(long, value_name = "N")]
     pub(crate) encoder_threads: Option<NonZeroU32>,
-    /// Texts that the encoder may have waiting or running; more are answered 429.
+    /// Texts that an encoder may have waiting or running; more are answered 429.
     #[arg(long, value_name = "N", default_value = "4096")]
     pub(crate) texts_max: NonZeroU32,
 }
@@ -226,7 +226,7 @@ pub(crate) struct SharingArguments {
     #[arg(long, value_name = "NAME=MODEL", value_parser = alias)]
     pub(crate) alias: Vec<Alias>,
     /// What one model takes on, where it differs from the others: kv-tokens, running-max, queue-max or
-    /// idle-unload-s.
+    /// idle-unload-s; of an encoder, texts-max or idle-unload-s.
     #[arg(long, value_name = "MODEL:FIELD=VALUE", value_parser = ModelLimit::parse)]
     pub(crate) limit: Vec<ModelLimit>,
     /// Memory for weights and KV caches of all models together, such as 6GB or 800MB [default: what is

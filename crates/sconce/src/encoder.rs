@@ -1,30 +1,44 @@
 //! From a folder to an encoder that runs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use sconce_catalog::{ModelKind, ResolvedModel};
+use sconce_catalog::{ModelReference, ResolvedModel};
 use sconce_domain::EncoderText;
-use sconce_model::{Encoder, EncoderFolder, EncoderOutput, EncoderSpec, Isa};
-use sconce_pipeline::{Encode, EncoderKind, EncoderLimits, EncoderThread, Pipeline, ServedEncoder};
+use sconce_model::{Encoder, EncoderFolder, EncoderOutput, EncoderSpec, Isa, give_back_free_pages};
+use sconce_pipeline::{
+    Encode, EncoderKind, EncoderMetrics, EncoderThread, LoadFailure, LoadedModel, ModelContext,
+    ModelLoader, ModelNeeds, ServedEncoder,
+};
 use sconce_text::EncoderTokenizer;
+use tokio::runtime::Handle;
 
-use crate::arguments::EncoderArguments;
-use crate::loading::created_s;
-use crate::output::{bytes_text, count_text};
+use crate::arguments::FetchArguments;
+use crate::fetch;
+use crate::loading::{created_s, failure};
+use crate::output::{bytes_text, count_text, say};
 
 /// Tokens of one pass, which is a turn at the processors. More would have answers wait longer for theirs,
 /// and a matrix is read rarely enough: once for so many rows.
 const BATCH_TOKENS_MAX: u32 = 256;
 
-/// An encoder that is ready to be served, and what to tell about it.
-pub(crate) struct LoadedEncoder {
-    pub(crate) served: ServedEncoder,
-    /// Dropping it stops the encoder.
-    pub(crate) thread: EncoderThread,
-    pub(crate) description: String,
-    pub(crate) seconds: f32,
+/// Loads one encoder of this machine or of a hub, as often as it is asked to.
+#[derive(Debug)]
+pub(crate) struct EncoderLoader {
+    pub(crate) reference: ModelReference,
+    pub(crate) fetching: FetchArguments,
+    pub(crate) threads: usize,
+    /// Fetching is done by the runtime's tasks, while a thread of our own waits.
+    pub(crate) runtime: Handle,
+    pub(crate) found: Mutex<Option<Found>>,
+}
+
+/// An encoder's files with the weights' header, read once.
+#[derive(Debug)]
+pub(crate) struct Found {
+    model: ResolvedModel,
+    folder: EncoderFolder,
 }
 
 /// The model's encoder behind the pipeline's port.
@@ -37,51 +51,83 @@ impl Encode for Reader {
     }
 }
 
-/// Loads an encoder and starts its thread. Blocks for as long as that takes.
-pub(crate) fn load(
-    model: &ResolvedModel,
-    arguments: &EncoderArguments,
-    pipeline: &Pipeline,
-) -> Result<LoadedEncoder> {
-    let begun = Instant::now();
-    let is_encoder = |it: &ModelKind| *it == ModelKind::Encoder;
-    ensure!(
-        model.card.as_ref().is_none_or(|it| is_encoder(&it.kind)),
-        "{} is a generator and no encoder; give it with --model",
-        model.name
-    );
-    let folder = EncoderFolder::open(&model.path)?;
-    let tokenizer = tokenizer(&folder)?;
-    let threads = threads(arguments);
-    let encoder = folder.load(threads, Isa::detect())?;
-    let description = describe(&encoder, threads);
-    let spec = encoder.spec().clone();
-    let limits = EncoderLimits {
-        batch_tokens_max: BATCH_TOKENS_MAX,
-        texts_max: arguments.texts_max.get(),
-    };
-    let thread = EncoderThread::start(
-        Reader(encoder),
-        limits,
-        pipeline.encoder_context(&model.name),
-    )
-    .context("the encoder's thread did not start")?;
-    let card = model.card.as_ref();
-    Ok(LoadedEncoder {
-        served: ServedEncoder {
-            name: Arc::from(model.name.as_str()),
-            aliases: card.map_or_else(Vec::new, |card| card.aliases.clone()),
-            tokenizer: Arc::new(tokenizer),
-            kind: kind(&spec),
-            context: spec.context,
-            vocabulary: u32::try_from(spec.vocabulary)?,
-            encoder: thread.handle(),
+impl ModelLoader<ServedEncoder> for EncoderLoader {
+    fn is_here(&self) -> bool {
+        fetch::is_here(&self.reference, &self.fetching)
+    }
+
+    fn find(&self) -> Result<ModelNeeds, LoadFailure> {
+        self.look().map_err(|error| failure(&error))
+    }
+
+    fn load(
+        &self,
+        context: &ModelContext<EncoderMetrics>,
+    ) -> Result<LoadedModel<ServedEncoder>, LoadFailure> {
+        let loaded = self.bring_in(context).map_err(|error| failure(&error));
+        give_back_free_pages();
+        loaded
+    }
+
+    fn unloaded(&self) {
+        give_back_free_pages();
+    }
+}
+
+impl EncoderLoader {
+    fn look(&self) -> Result<ModelNeeds> {
+        let resolving = fetch::resolve_reference(&self.reference, &self.fetching);
+        let model = self.runtime.block_on(resolving)?;
+        let folder = EncoderFolder::open(&model.path)?;
+        let needs = ModelNeeds {
+            weight_bytes: folder.weight_bytes()?,
+            kv_bytes: 0,
+            context: folder.spec().context,
             created_s: created_s(&model.path),
-        },
-        thread,
-        description,
-        seconds: begun.elapsed().as_secs_f32(),
-    })
+        };
+        let found = Found { model, folder };
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        Ok(needs)
+    }
+
+    fn bring_in(
+        &self,
+        context: &ModelContext<EncoderMetrics>,
+    ) -> Result<LoadedModel<ServedEncoder>> {
+        let begun = Instant::now();
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let Found { model, folder } = found
+            .take()
+            .context("the encoder was not looked for before")?;
+        drop(found);
+        let tokenizer = tokenizer(&folder)?;
+        let turn = context.turns.take();
+        let encoder = folder.load(self.threads, Isa::detect())?;
+        drop(turn);
+        let bytes = encoder.weight_bytes() as u64;
+        let description = describe(&encoder, self.threads);
+        let spec = encoder.spec().clone();
+        let thread = EncoderThread::start(Reader(encoder), BATCH_TOKENS_MAX, context)
+            .context("the encoder's thread did not start")?;
+        say(&format!(
+            "{} is ready after {:.1} s: {description}",
+            model.name,
+            begun.elapsed().as_secs_f32()
+        ));
+        Ok(LoadedModel {
+            served: ServedEncoder {
+                name: Arc::from(model.name.as_str()),
+                tokenizer: Arc::new(tokenizer),
+                kind: kind(&spec),
+                context: spec.context,
+                vocabulary: u32::try_from(spec.vocabulary)?,
+                encoder: thread.handle(),
+                created_s: created_s(&model.path),
+            },
+            thread,
+            bytes,
+        })
+    }
 }
 
 fn tokenizer(folder: &EncoderFolder) -> Result<EncoderTokenizer> {
@@ -96,13 +142,6 @@ fn tokenizer(folder: &EncoderFolder) -> Result<EncoderTokenizer> {
         path.display()
     );
     Ok(tokenizer)
-}
-
-fn threads(arguments: &EncoderArguments) -> usize {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    arguments
-        .encoder_threads
-        .map_or(processors, |it| it.get() as usize)
 }
 
 fn kind(spec: &EncoderSpec) -> EncoderKind {

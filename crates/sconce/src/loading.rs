@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use indicatif::ProgressBar;
-use sconce_catalog::{ModelCard, ModelKind, ModelReference, ResolvedModel};
+use sconce_catalog::{ModelReference, ResolvedModel};
 use sconce_domain::{BlockCount, TokenCount};
 use sconce_engine::EngineLimits;
 use sconce_model::{
@@ -71,7 +71,7 @@ impl ModelLoader for FileLoader {
     }
 }
 
-fn failure(error: &anyhow::Error) -> LoadFailure {
+pub(crate) fn failure(error: &anyhow::Error) -> LoadFailure {
     LoadFailure {
         fact: format!("{error:#}"),
     }
@@ -81,12 +81,6 @@ impl FileLoader {
     fn look(&self) -> Result<ModelNeeds> {
         let resolving = fetch::resolve_reference(&self.reference, &self.fetching);
         let model = self.runtime.block_on(resolving)?;
-        let is_encoder = |it: &ModelCard| it.kind == ModelKind::Encoder;
-        ensure!(
-            !model.card.as_ref().is_some_and(is_encoder),
-            "{} is an encoder and continues no text; give it with --embeddings, beside another model",
-            model.name
-        );
         let file = open_weights(&model.path, self.encoding)?;
         let spec = spec_for(&*file)?;
         let shape = self.kv_shape(&spec);

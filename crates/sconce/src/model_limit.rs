@@ -2,21 +2,21 @@
 
 use std::num::NonZeroU32;
 
-use crate::arguments::LimitArguments;
-
 /// A limit of one model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ModelLimit {
     /// The model, as it was written or by its name.
     pub(crate) model: String,
-    change: Change,
+    pub(crate) change: Change,
 }
 
+/// What it is, and how much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Change {
+pub(crate) enum Change {
     KvTokens(NonZeroU32),
     RunningMax(NonZeroU32),
     QueueMax(u32),
+    TextsMax(NonZeroU32),
     IdleUnloadS(u64),
 }
 
@@ -35,11 +35,12 @@ impl ModelLimit {
             "kv-tokens" => Change::KvTokens(counted?),
             "running-max" => Change::RunningMax(counted?),
             "queue-max" => Change::QueueMax(number),
+            "texts-max" => Change::TextsMax(counted?),
             "idle-unload-s" => Change::IdleUnloadS(u64::from(number)),
             _ => {
                 return Err(format!(
-                    "{field:?} is no limit of a model; there are kv-tokens, running-max, queue-max and \
-                     idle-unload-s"
+                    "{field:?} is no limit of a model; there are kv-tokens, running-max, queue-max, \
+                     texts-max and idle-unload-s"
                 ));
             }
         };
@@ -49,13 +50,14 @@ impl ModelLimit {
         })
     }
 
-    /// Changes what the model would take on like the others.
-    pub(crate) fn apply(&self, limits: &mut LimitArguments, idle_unload_s: &mut u64) {
+    /// The field, as it is written.
+    pub(crate) fn field(&self) -> &'static str {
         match self.change {
-            Change::KvTokens(tokens) => limits.kv_tokens = Some(tokens),
-            Change::RunningMax(sequences) => limits.running_max = sequences,
-            Change::QueueMax(requests) => limits.queue_max = requests,
-            Change::IdleUnloadS(seconds) => *idle_unload_s = seconds,
+            Change::KvTokens(_) => "kv-tokens",
+            Change::RunningMax(_) => "running-max",
+            Change::QueueMax(_) => "queue-max",
+            Change::TextsMax(_) => "texts-max",
+            Change::IdleUnloadS(_) => "idle-unload-s",
         }
     }
 }

@@ -4,111 +4,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::expect;
-use sconce_domain::{EncoderText, TokenCount};
 use sconce_http::HttpLimits;
-use sconce_pipeline::{Encode, EncoderKind, EncoderLimits, EncoderThread, ServedEncoder};
-use sconce_text::EncoderTokenizer;
+use sconce_pipeline::{EncoderKind, Pipeline};
 use serde_json::{Value, json};
 
+use crate::colours::{CONTEXT, ColoursLoader, declare};
+use crate::models::{ask, statuses};
 use crate::server::{Reply, Server};
+use crate::stage::loader::repertoire;
 use crate::stage::{Stage, eventually};
 
-/// Tokens 0 to 2 are markers; the encoder panics when it reads `panic`.
-const WORDS: [&str; 7] = ["[CLS]", "[SEP]", "[UNK]", "red", "green", "blue", "panic"];
-const CONTEXT: u32 = 8;
-const TEXTS_MAX: u32 = 6;
-
-/// Counts colours, or of two texts the tokens they have in common.
-#[derive(Debug)]
-struct Colours {
-    kind: EncoderKind,
-    pass: Duration,
-}
-
-impl Encode for Colours {
-    fn encode(&mut self, texts: &[&EncoderText]) -> Vec<Vec<f32>> {
-        std::thread::sleep(self.pass);
-        let count = |tokens: &[sconce_domain::TokenId], id| {
-            tokens.iter().filter(|it| it.0 == id).count() as f32
-        };
-        let result = |text: &&EncoderText| {
-            assert_eq!(count(&text.tokens, 6), 0.0, "the encoder was told to panic");
-            let (first, second) = text.tokens.split_at(text.second_starts);
-            match self.kind {
-                EncoderKind::Vectors { .. } => [3, 4, 5]
-                    .iter()
-                    .map(|it| count(&text.tokens, *it))
-                    .collect(),
-                EncoderKind::Scores => {
-                    let common = |id| count(first, id).min(count(second, id));
-                    vec![[3, 4, 5].iter().map(|it| common(*it)).sum::<f32>() - 1.0]
-                }
-            }
-        };
-        texts.iter().map(result).collect()
-    }
-}
-
-fn tokenizer() -> EncoderTokenizer {
-    let vocabulary: serde_json::Map<String, Value> = WORDS
-        .iter()
-        .zip(0..)
-        .map(|(word, id)| ((*word).to_owned(), Value::from(id)))
-        .collect();
-    let marker =
-        |name: &str, segment: u32| json!({"SpecialToken": {"id": name, "type_id": segment}});
-    let text = |name: &str, segment: u32| json!({"Sequence": {"id": name, "type_id": segment}});
-    let (begin, end) = (marker("[CLS]", 0), marker("[SEP]", 0));
-    let file = json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
-        "normalizer": null, "pre_tokenizer": {"type": "Whitespace"}, "decoder": null,
-        "post_processor": {"type": "TemplateProcessing",
-            "single": [begin, text("A", 0), end],
-            "pair": [begin, text("A", 0), end, text("B", 1), marker("[SEP]", 1)],
-            "special_tokens": {
-                "[CLS]": {"id": "[CLS]", "ids": [0], "tokens": ["[CLS]"]},
-                "[SEP]": {"id": "[SEP]", "ids": [1], "tokens": ["[SEP]"]}}},
-        "model": {"type": "WordLevel", "unk_token": "[UNK]", "vocab": vocabulary},
-    });
-    EncoderTokenizer::from_json(file.to_string().as_bytes()).unwrap()
-}
-
-/// A stage with an encoder called `colours`.
+/// A stage with the encoder beside a generator called `tiny`.
 struct Show {
     stage: Stage,
     server: Server,
-    _thread: EncoderThread,
 }
 
 impl Show {
     async fn new(kind: EncoderKind, pass_ms: u64) -> Self {
         let stage = Stage::echo(0);
-        let limits = EncoderLimits {
-            batch_tokens_max: 16,
-            texts_max: TEXTS_MAX,
-        };
-        let colours = Colours {
+        let loader = ColoursLoader {
             kind,
             pass: Duration::from_millis(pass_ms),
+            bytes: 40,
         };
-        let context = stage.pipeline.encoder_context("colours");
-        let thread = EncoderThread::start(colours, limits, context).unwrap();
-        stage.pipeline.serve_encoder(ServedEncoder {
-            name: Arc::from("colours"),
-            aliases: vec!["colors".to_owned()],
-            tokenizer: Arc::new(tokenizer()),
-            kind,
-            context: TokenCount(CONTEXT),
-            vocabulary: 7,
-            encoder: thread.handle(),
-            created_s: 1_700_000_001,
-        });
+        declare(&stage.pipeline, loader, None);
         let server = Server::start(&stage.pipeline, HttpLimits::default()).await;
-        Self {
-            stage,
-            server,
-            _thread: thread,
-        }
+        Self { stage, server }
     }
 
     async fn of_vectors() -> Self {
@@ -326,7 +248,7 @@ async fn what_cannot_be_read_is_refused_by_name() {
         400 "encoding_format" "invalid_value": "`encoding_format` must be \"float\" or \"base64\""
         400 "truncate_prompt_tokens" "invalid_value": "`truncate_prompt_tokens` must be -1 or at least 1, not 0"
         400 "task" "unknown_parameter": "`task` is no field this server knows; remove it or correct its name"
-        404 "model" "model_not_found": "the model `nobody` is not served here; use one of: colours"
+        404 "model" "model_not_found": "the model `nobody` is not served here; use one of: colours, colors, default"
         400 "model" "not_an_encoder": "`tiny` is no encoder; use one of: colours"
         400 null "too_many_texts": "the request has 7 texts and this server holds at most 6 at once; send fewer"
         400 "query" "invalid_value": "`query` is missing; it must be a string"
@@ -335,8 +257,8 @@ async fn what_cannot_be_read_is_refused_by_name() {
         400 "documents" "empty_text": "text 1 of `documents` is empty; give at least one character or token"
         400 "top_n" "invalid_value": "`top_n` must be a whole number from 1 to 4294967295, not 0"
         400 "text_2" "invalid_value": "`text_2` is missing; it must be a string or a list of strings"
-        400 "model" "not_a_generator": "`colours` is an encoder and answers no prompts; ask it at /v1/embeddings, /v1/rerank or /v1/score"
-        400 "model" "not_a_generator": "`colours` is an encoder and answers no prompts; ask it at /v1/embeddings, /v1/rerank or /v1/score"
+        400 "model" "not_a_generator": "`colours` is an encoder and answers no prompts; ask it at /v1/embeddings, /v1/rerank or /v1/score, or for answers ask one of: tiny"
+        400 "model" "not_a_generator": "`colours` is an encoder and answers no prompts; ask it at /v1/embeddings, /v1/rerank or /v1/score, or for answers ask one of: tiny"
     "#]].assert_eq(&told);
 }
 
@@ -351,10 +273,10 @@ async fn both_kinds_of_models_are_listed_and_counted() {
         .map(|it| &it["id"])
         .collect();
     assert_eq!(names, ["tiny", "colours"]);
-    let found = show.server.get("/v1/models/colors").await.json();
-    assert_eq!(found["max_model_len"], CONTEXT);
     show.told("/v1/embeddings", json!({"input": ["red", "blue blue"]}))
         .await;
+    let found = show.server.get("/v1/models/colors").await.json();
+    assert_eq!(found["max_model_len"], CONTEXT);
     let metrics = show.server.get("/metrics").await.body;
     for line in [
         "vllm:prompt_tokens_total{engine=\"0\",model_name=\"colours\"} 7",
@@ -399,4 +321,118 @@ async fn a_full_encoder_says_when_to_come_again_and_leavers_give_their_places_ba
     eventually("the places are free", || pipeline.answers_open() == 0).await;
     let reply = show.post("/v1/embeddings", json!({"input": "red"})).await;
     assert_eq!(reply.status, 200);
+}
+
+/// A server of the generator `a` and of the encoder, each of which takes 60 bytes of the 100 there are.
+async fn crowded(pass_ms: u64, idle_unload_ms: Option<u64>) -> (Server, Arc<Pipeline>) {
+    let (pipeline, _) = repertoire(&[("a", 60)]);
+    let loader = ColoursLoader {
+        kind: EncoderKind::Vectors { dimensions: 3 },
+        pass: Duration::from_millis(pass_ms),
+        bytes: 60,
+    };
+    declare(&pipeline, loader, idle_unload_ms);
+    let server = Server::start(&pipeline, HttpLimits::default()).await;
+    (server, pipeline)
+}
+
+async fn memory_of(server: &Server, model: &str) -> String {
+    let name = "sconce_model_memory_bytes";
+    let start = format!("{name}{{engine=\"0\",model_name=\"{model}\"}} ");
+    let text = server.get("/metrics").await.body;
+    let line = text.lines().find_map(|it| it.strip_prefix(&start));
+    line.unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_encoder_is_loaded_on_demand_and_counts_against_the_memory_of_all_models() {
+    let (server, _) = crowded(0, None).await;
+    let completion = json!({"prompt": "x", "temperature": 0});
+    assert_eq!(statuses(&server).await, "unloaded unloaded");
+    assert_eq!(
+        ask(&server, "/v1/completions", completion.clone())
+            .await
+            .status,
+        200
+    );
+    assert_eq!(statuses(&server).await, "loaded unloaded");
+    let reply = ask(&server, "/v1/embeddings", json!({"input": "red"})).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(
+        statuses(&server).await,
+        "unloaded loaded",
+        "both do not fit"
+    );
+    assert_eq!(memory_of(&server, "a").await, "0");
+    assert_eq!(memory_of(&server, "colours").await, "60");
+    let reply = ask(&server, "/v1/completions", completion).await;
+    assert_eq!(reply.json()["choices"][0]["text"], "x");
+    assert_eq!(statuses(&server).await, "loaded unloaded");
+    assert_eq!(memory_of(&server, "colours").await, "0");
+    let reply = ask(&server, "/models/load", json!({"model": "colors"})).await;
+    assert_eq!(
+        (reply.status, &reply.json()["max_model_len"]),
+        (200, &json!(CONTEXT))
+    );
+    ask(&server, "/models/unload", json!({"model": "colours"})).await;
+    assert_eq!(statuses(&server).await, "unloaded unloaded");
+}
+
+#[tokio::test]
+async fn an_encoder_that_reads_ends_what_it_reads_before_it_gives_way() {
+    let (server, pipeline) = crowded(200, None).await;
+    let read = ask(&server, "/v1/embeddings", json!({"input": ["red", "blue"]}));
+    let answered = async {
+        eventually("the texts are read", || pipeline.answers_open() == 2).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        ask(&server, "/v1/completions", json!({"prompt": "x"})).await
+    };
+    let (read, answered) = tokio::join!(read, answered);
+    assert_eq!((read.status, answered.status), (200, 200), "{read:?}");
+    assert_eq!(statuses(&server).await, "loaded unloaded");
+}
+
+#[tokio::test]
+async fn an_encoder_that_nobody_asks_is_unloaded_after_its_time() {
+    let (server, pipeline) = crowded(0, Some(60)).await;
+    let tended = Arc::clone(&pipeline);
+    let tending = tokio::spawn(async move { tended.unload_the_idle().await });
+    ask(&server, "/v1/embeddings", json!({"input": "red"})).await;
+    assert_eq!(statuses(&server).await, "unloaded loaded");
+    tokio::time::timeout(Duration::from_secs(5), async {
+        while statuses(&server).await != "unloaded unloaded" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    tending.abort();
+}
+
+#[tokio::test]
+async fn whoever_asks_the_wrong_kind_of_model_is_told_which_to_ask_and_nothing_is_loaded() {
+    let (server, _) = crowded(0, None).await;
+    for (path, body, told) in [
+        (
+            "/v1/chat/completions",
+            json!({"model": "colours", "messages": [{"role": "user", "content": "a"}]}),
+            "or for answers ask one of: a",
+        ),
+        (
+            "/v1/embeddings",
+            json!({"model": "a", "input": "red"}),
+            "use one of: colours",
+        ),
+        (
+            "/tokenize",
+            json!({"model": "colours", "prompt": "red"}),
+            "or for answers ask one of: a",
+        ),
+    ] {
+        let reply = ask(&server, path, body).await;
+        let message = reply.json()["error"]["message"].to_string();
+        assert_eq!(reply.status, 400, "{path}: {message}");
+        assert!(message.contains(told), "{path}: {message}");
+    }
+    assert_eq!(statuses(&server).await, "unloaded unloaded");
 }

@@ -7,6 +7,7 @@
 mod access;
 mod answers;
 mod bad_requests;
+mod colours;
 mod encoders;
 mod forms;
 mod lifecycle;

@@ -7,7 +7,8 @@ use crate::stage::loader::repertoire;
 use sconce_http::HttpLimits;
 use serde_json::{Value, json};
 
-async fn ask(server: &Server, path: &str, body: Value) -> Reply {
+/// Posts JSON as JSON.
+pub(crate) async fn ask(server: &Server, path: &str, body: Value) -> Reply {
     let body = body.to_string();
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
@@ -17,7 +18,8 @@ async fn ask(server: &Server, path: &str, body: Value) -> Reply {
     server.bytes(head.as_bytes()).await
 }
 
-async fn statuses(server: &Server) -> String {
+/// How each model stands, in one line.
+pub(crate) async fn statuses(server: &Server) -> String {
     let list = server.get("/v1/models").await.json();
     let models = list["data"].as_array().unwrap().iter();
     let words = models.map(|it| it["status"]["value"].as_str().unwrap().to_owned());

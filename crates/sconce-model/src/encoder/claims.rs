@@ -10,6 +10,8 @@ use crate::safetensors::SafetensorsFile;
 const PREFIX: &str = "bert.";
 /// The tensor by which the two kinds of files are told apart.
 const WORDS: &str = "embeddings.word_embeddings.weight";
+/// The tables, whose rows are looked up.
+const EMBEDDINGS: &str = "embeddings.";
 
 /// The names of an encoder's tensors in one file.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +25,12 @@ impl Names {
         Self {
             prefix: if prefixed { PREFIX } else { "" },
         }
+    }
+
+    /// Whether `name` is that of a table.
+    pub(super) fn is_table(self, name: &str) -> bool {
+        let name = name.strip_prefix(self.prefix);
+        name.is_some_and(|it| it.starts_with(EMBEDDINGS))
     }
 
     /// The name of a part that belongs to no layer.
@@ -40,7 +48,7 @@ impl Names {
 pub(crate) type Claim = (String, Vec<usize>);
 
 /// Every tensor that is computed with, each once.
-fn claims_of(spec: &EncoderSpec, names: Names) -> Vec<Claim> {
+pub(super) fn claims_of(spec: &EncoderSpec, names: Names) -> Vec<Claim> {
     let EncoderSpec { hidden, inner, .. } = *spec;
     let mut claims = vec![
         (names.part(WORDS), vec![spec.vocabulary, hidden]),

@@ -67,6 +67,11 @@ impl EncoderFolder {
         self.file.file_bytes()
     }
 
+    /// Bytes that the weights take once they are loaded: what [`Encoder::weight_bytes`] tells then.
+    pub fn weight_bytes(&self) -> Result<u64, LoadError> {
+        Encoder::bytes_of(&self.file, &self.spec)
+    }
+
     /// Loads the weights, to be computed with on so many threads.
     pub fn load(&self, threads: usize, isa: Isa) -> Result<Encoder, LoadError> {
         Encoder::load(&self.file, self.spec.clone(), (threads, isa))

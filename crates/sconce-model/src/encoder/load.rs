@@ -31,6 +31,25 @@ impl Table {
 }
 
 impl Encoder {
+    /// Bytes that the weights of `spec` take once they are loaded from `file`. Norms and biases are vectors
+    /// and do not count: a few kilobytes a layer.
+    pub(super) fn bytes_of(file: &SafetensorsFile, spec: &EncoderSpec) -> Result<u64, LoadError> {
+        claims::check(spec, file)?;
+        let names = Names::of(file);
+        let mut bytes = 0;
+        for (name, shape) in claims::claims_of(spec, names) {
+            let &[rows, width] = &shape[..] else {
+                continue;
+            };
+            let taken = match names.is_table(&name) {
+                true => rows * width * size_of::<f32>(),
+                false => DenseMatrix::bytes_of(precision_of(file, &name)?, [rows, width]),
+            };
+            bytes += taken as u64;
+        }
+        Ok(bytes)
+    }
+
     /// Loads the weights that `spec` claims from `file`, which must hold them and nothing else.
     pub fn load(
         file: &SafetensorsFile,
@@ -76,6 +95,11 @@ impl Encoder {
     }
 }
 
+fn precision_of(file: &SafetensorsFile, name: &str) -> Result<Precision, LoadError> {
+    let precision = file.tensor(name)?.kind.precision();
+    Ok(precision.expect("the claims check that each tensor can be computed with"))
+}
+
 struct Loader<'a> {
     file: &'a SafetensorsFile,
     names: Names,
@@ -114,7 +138,7 @@ impl Loader<'_> {
     fn matrix(&mut self, name: &str) -> Result<DenseMatrix, LoadError> {
         let shape = &self.file.tensor(name)?.shape;
         let shape = [shape[0], shape[1]];
-        let precision = self.precision(name)?;
+        let precision = precision_of(self.file, name)?;
         let mapped = self.file.map_tensor(name)?;
         let pool = &mut self.cpu.pool;
         Ok(DenseMatrix::pack(pool, precision, shape, mapped.bytes()))
@@ -132,14 +156,9 @@ impl Loader<'_> {
         Ok(Table { values, width })
     }
 
-    fn precision(&self, name: &str) -> Result<Precision, LoadError> {
-        let precision = self.file.tensor(name)?.kind.precision();
-        Ok(precision.expect("the claims check that each tensor can be computed with"))
-    }
-
     /// A tensor's elements in single precision.
     fn values(&self, name: &str) -> Result<Vec<f32>, LoadError> {
-        let precision = self.precision(name)?;
+        let precision = precision_of(self.file, name)?;
         let mapped = self.file.map_tensor(name)?;
         let bytes = mapped.bytes();
         let pair = |it: &[u8]| [it[0], it[1]];

@@ -309,3 +309,15 @@ fn write_the_encoders_for_numpy() {
         .collect();
     fs::write(root.join("texts.json"), Value::from(texts).to_string()).unwrap();
 }
+
+#[test]
+fn the_header_tells_what_an_encoder_will_take() {
+    for (name, tiny) in cases() {
+        let folder = TempDir::new().unwrap();
+        let opened = EncoderFolder::open(tiny.write(folder.path()).unwrap()).unwrap();
+        let told = opened.weight_bytes().unwrap();
+        let taken = opened.load(1, Isa::detect()).unwrap().weight_bytes();
+        assert!(told > 0, "{name}");
+        assert_eq!(told, taken as u64, "{name}");
+    }
+}

@@ -9,10 +9,21 @@ pub struct ModelEntry {
     pub name: String,
     /// When it was made, in seconds since 1970; zero until its file has been read.
     pub created_s: u64,
-    /// Tokens that prompt and answer may have together, once its file has been read.
+    /// Tokens that prompt and answer may have together, or a text that is read; once its file has been read.
     pub context: Option<TokenCount>,
+    /// What it does.
+    pub kind: ModelKind,
     /// How it stands.
     pub status: ModelStatus,
+}
+
+/// What a model does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelKind {
+    /// It continues texts.
+    Generator,
+    /// It reads texts and gives numbers.
+    Encoder,
 }
 
 /// How a model stands.

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use sconce_domain::TokenCount;
 
+use super::kind::Served;
 use crate::device_turns::DeviceTurns;
 use crate::metrics::ModelMetrics;
-use crate::{AdmissionLimits, EngineThread, ServedModel};
+use crate::{AdmissionLimits, ServedModel};
 
 /// Brings one model in, as often as it is asked to. Both ways block for as long as they take.
-pub trait ModelLoader: fmt::Debug + Send + Sync {
+pub trait ModelLoader<M: Served = ServedModel>: fmt::Debug + Send + Sync {
     /// Whether its file is on this machine. If not, [`ModelLoader::find`] may take minutes.
     fn is_here(&self) -> bool;
 
@@ -25,19 +26,28 @@ pub trait ModelLoader: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// If it cannot be loaded. Nothing of it is left in memory then.
-    fn load(&self, context: &ModelContext) -> Result<LoadedModel, LoadFailure>;
+    fn load(&self, context: &ModelContext<M::Metrics>) -> Result<LoadedModel<M>, LoadFailure>;
 
     /// The model has been dropped: what the process still holds of its memory can go to the system.
     fn unloaded(&self) {}
 }
 
 /// What a model is told of the process it is loaded into.
-#[derive(Debug, Clone)]
-pub struct ModelContext {
+#[derive(Debug)]
+pub struct ModelContext<T = ModelMetrics> {
     /// Its metrics. They outlive it.
-    pub metrics: Arc<ModelMetrics>,
+    pub metrics: Arc<T>,
     /// The turns that its device takes with those of other models.
     pub turns: DeviceTurns,
+}
+
+impl<T> Clone for ModelContext<T> {
+    fn clone(&self) -> Self {
+        Self {
+            metrics: Arc::clone(&self.metrics),
+            turns: self.turns.clone(),
+        }
+    }
 }
 
 /// What a model takes, known before it is loaded.
@@ -45,9 +55,9 @@ pub struct ModelContext {
 pub struct ModelNeeds {
     /// Bytes of its weights, as they lie in memory.
     pub weight_bytes: u64,
-    /// Bytes of its KV cache when every block is in use.
+    /// Bytes of its KV cache when every block is in use; an encoder has none.
     pub kv_bytes: u64,
-    /// Tokens that prompt and answer may have together.
+    /// Tokens that prompt and answer may have together, or a text that is read.
     pub context: TokenCount,
     /// When it was made, in seconds since 1970.
     pub created_s: u64,
@@ -64,11 +74,11 @@ impl ModelNeeds {
 /// A model that is loaded, and the thread that keeps it so.
 #[derive(Debug)]
 #[must_use = "dropping this unloads the model"]
-pub struct LoadedModel {
+pub struct LoadedModel<M: Served = ServedModel> {
     /// What the pipeline serves.
-    pub served: ServedModel,
+    pub served: M,
     /// Dropping it ends the thread and gives the model's memory back.
-    pub thread: EngineThread,
+    pub thread: M::Thread,
     /// What it takes now that it is there; the same as its needs said, if those are exact.
     pub bytes: u64,
 }
@@ -83,19 +93,19 @@ pub struct LoadFailure {
 
 /// A model that can be loaded.
 #[derive(Debug)]
-pub struct DeclaredModel {
+pub struct DeclaredModel<M: Served = ServedModel> {
     /// The name in lists and answers.
     pub name: Arc<str>,
     /// Other names that clients may use for it.
     pub aliases: Vec<String>,
-    /// How many answers it may run and keep waiting at once.
+    /// How many answers it may run and keep waiting at once, or how many texts.
     pub limits: AdmissionLimits,
     /// Whether it will be loaded without being asked for, and the server is not ready before.
     pub at_start: bool,
     /// How long nobody uses it before it is unloaded, or `None` for ever.
     pub idle_unload: Option<Duration>,
     /// Brings it in.
-    pub loader: Arc<dyn ModelLoader>,
+    pub loader: Arc<dyn ModelLoader<M>>,
 }
 
 /// A name that belongs to another model.

@@ -6,15 +6,19 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::kind::{Kind, Resident};
 use super::room::{Room, room_for};
-use super::slot::{Access, LoadEnd, OnlyIdle, Resident, Slot};
-use super::{Displaces, LoadFailure, LoadedModel, ModelContext, ModelNeeds, ModelStatus, ModelUse};
-use super::{ModelLoader, Registry};
+use super::slot::{Access, LoadEnd, OnlyIdle, Slot};
+use super::source::{Brought, Source};
+use super::{Displaces, LoadFailure, ModelNeeds, ModelStatus, ModelUse, Registry};
 use crate::Refusal;
 
 impl Registry {
     /// Uses the model of `slot`, and has it loaded first if it is not there.
-    pub(crate) async fn take(self: &Arc<Self>, slot: &Arc<Slot>) -> Result<ModelUse, Refusal> {
+    pub(crate) async fn take<M: Kind>(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+    ) -> Result<ModelUse<M>, Refusal> {
         let mut changes = self.changes.watch();
         let mut waiter = None;
         loop {
@@ -104,7 +108,7 @@ impl Registry {
         let (registry, slot) = (Arc::clone(self), Arc::clone(slot));
         tokio::spawn(async move {
             let end = match registry.bring_in(&slot, displaces).await {
-                Ok(Some(loaded)) => LoadEnd::Loaded(Box::new(loaded)),
+                Ok(Some(brought)) => LoadEnd::Loaded(brought),
                 Ok(None) => LoadEnd::NoRoom,
                 Err(failure) => LoadEnd::Failed(failure),
             };
@@ -117,24 +121,18 @@ impl Registry {
         self: &Arc<Self>,
         slot: &Arc<Slot>,
         displaces: Displaces,
-    ) -> Result<Option<LoadedModel>, LoadFailure> {
-        let Some(loader) = slot.loader.clone() else {
+    ) -> Result<Option<Brought>, LoadFailure> {
+        let Some(source) = slot.source.clone() else {
             let fact = "it cannot be loaded again".to_owned();
             return Err(LoadFailure { fact });
         };
-        let needs = in_background(&loader, |loader| loader.find()).await?;
+        let needs = in_background(&source, |it| it.find()).await?;
         slot.found(needs);
         let _one_at_a_time = self.loads.lock().await;
         if !self.make_room(slot, needs, displaces).await? {
             return Ok(None);
         }
-        let context = ModelContext {
-            metrics: Arc::clone(&slot.metrics),
-            turns: self.turns.clone(),
-        };
-        in_background(&loader, move |loader| loader.load(&context))
-            .await
-            .map(Some)
+        in_background(&source, |it| it.bring()).await.map(Some)
     }
 
     /// Reserves the memory that a model needs, unloading others for it. False if there is no room
@@ -184,9 +182,16 @@ impl Registry {
     fn too_large(&self, needs: ModelNeeds) -> LoadFailure {
         let (weights, kv) = (needs.weight_bytes, needs.kv_bytes);
         let bytes_max = self.memory.bytes_max.unwrap_or(u64::MAX);
+        let (parts, or_less) = match kv {
+            0 => (String::new(), ""),
+            _ => (
+                format!(" ({weights} of weights, {kv} of KV cache)"),
+                " or a smaller KV cache",
+            ),
+        };
         let fact = format!(
-            "it takes {} bytes ({weights} of weights, {kv} of KV cache) and all models together may \
-             take {bytes_max}; allow more memory or a smaller KV cache",
+            "it takes {} bytes{parts} and all models together may take {bytes_max}; allow more \
+             memory{or_less}",
             needs.bytes()
         );
         LoadFailure { fact }
@@ -220,12 +225,12 @@ fn is_settled(status: &ModelStatus) -> bool {
 }
 
 async fn give_back(slot: &Slot, resident: Resident) {
-    let loader = slot.loader.clone();
+    let source = slot.source.clone();
     let unload = move || {
-        // Dropping it waits for the engine's last step and frees all its memory.
+        // Dropping it waits for the last step of its thread and frees all its memory.
         drop(resident);
-        if let Some(loader) = loader {
-            loader.unloaded();
+        if let Some(source) = source {
+            source.unloaded();
         }
     };
     if spawn_blocking(unload).await.is_err() {
@@ -235,13 +240,13 @@ async fn give_back(slot: &Slot, resident: Resident) {
     tracing::info!(model = &*slot.name, "unloaded a model");
 }
 
-/// Has a loader work on a thread that may block.
+/// Has a source work on a thread that may block.
 async fn in_background<T: Send + 'static>(
-    loader: &Arc<dyn ModelLoader>,
-    work: impl FnOnce(&dyn ModelLoader) -> Result<T, LoadFailure> + Send + 'static,
+    source: &Arc<dyn Source>,
+    work: impl FnOnce(&dyn Source) -> Result<T, LoadFailure> + Send + 'static,
 ) -> Result<T, LoadFailure> {
-    let loader = Arc::clone(loader);
-    let done = spawn_blocking(move || work(&*loader)).await;
+    let source = Arc::clone(source);
+    let done = spawn_blocking(move || work(&*source)).await;
     done.unwrap_or_else(|error| {
         let fact = format!("loading it hit a fault of the server: {error}");
         Err(LoadFailure { fact })

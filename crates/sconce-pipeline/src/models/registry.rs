@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::kind::Kind;
 use super::slot::{Changes, Slot};
-use super::{DeclaredModel, ModelEntry, ModelStatus, NameTaken};
+use super::{DeclaredModel, ModelContext, ModelEntry, ModelKind, ModelStatus, NameTaken};
 use crate::admission::AdmissionLimits;
 use crate::device_turns::DeviceTurns;
-use crate::metrics::ModelMetrics;
 use crate::{MemoryLimits, Refusal, ServedModel};
 
-/// The name that stands for the first model, whatever that is called.
+/// The name that stands for the first model of the kind that is wanted, whatever that is called.
 const DEFAULT: &str = "default";
 
 /// See the module.
@@ -40,10 +40,10 @@ impl Registry {
     }
 
     /// Adds a model that can be loaded; `metrics` makes what is measured of it.
-    pub(crate) fn declare(
+    pub(crate) fn declare<M: Kind>(
         &self,
-        model: DeclaredModel,
-        metrics: impl FnOnce(&str) -> Arc<ModelMetrics>,
+        model: DeclaredModel<M>,
+        metrics: impl FnOnce(&str) -> Arc<M::Metrics>,
     ) -> Result<(), NameTaken> {
         let names = std::iter::once(&*model.name).chain(model.aliases.iter().map(String::as_str));
         for name in names {
@@ -55,8 +55,11 @@ impl Registry {
                 });
             }
         }
-        let metrics = metrics(&model.name);
-        self.add(Slot::declared(model, metrics, Arc::clone(&self.changes)));
+        let context = ModelContext {
+            metrics: metrics(&model.name),
+            turns: self.turns(),
+        };
+        self.add(Slot::declared(model, context, Arc::clone(&self.changes)));
         Ok(())
     }
 
@@ -81,18 +84,44 @@ impl Registry {
         Arc::clone(&self.slots.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The slot of the model that `name` or an alias of it stands for.
-    pub(crate) fn find(&self, name: Option<&str>) -> Result<Arc<Slot>, Refusal> {
+    /// The slot of the model that `name` or an alias of it stands for, of either kind.
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Slot>, Refusal> {
         let slots = self.slots();
-        let named = |name: &str| slots.iter().find(|it| it.is_called(name));
+        let first = || slots.first().filter(|_| name == DEFAULT);
+        let found = slots.iter().find(|it| it.is_called(name)).or_else(first);
+        found
+            .cloned()
+            .ok_or_else(|| unknown(name, slots.iter().map(|it| &**it)))
+    }
+
+    /// The slot of the model of that kind that `name` or an alias of it stands for. Who names one of the
+    /// other kind that `may` be asked is told those of this one that may.
+    pub(crate) fn find_kind(
+        &self,
+        kind: ModelKind,
+        name: Option<&str>,
+        may: impl Fn(&Slot) -> bool,
+    ) -> Result<Arc<Slot>, Refusal> {
+        let slots = self.slots();
+        let of_kind = || slots.iter().filter(|it| it.kind == kind);
+        let named = |name: &str| of_kind().find(|it| it.is_called(name));
         let found = match name {
-            None | Some(DEFAULT) => named(DEFAULT).or(slots.first()),
+            None | Some(DEFAULT) => named(DEFAULT).or(of_kind().next()),
             Some(name) => named(name),
         };
-        found.cloned().ok_or_else(|| Refusal::UnknownModel {
-            name: name.unwrap_or(DEFAULT).to_owned(),
-            known: known(&slots),
-        })
+        if let Some(slot) = found {
+            return Ok(Arc::clone(slot));
+        }
+        let name = name.unwrap_or(DEFAULT);
+        match self.find(name) {
+            Ok(other) if may(&other) => {
+                let names = of_kind().filter(|it| may(it)).map(|it| &*it.name);
+                let names = names.collect::<Vec<_>>().join(", ");
+                Err(kind.refusal(other.name.to_string(), names))
+            }
+            Err(refusal) if of_kind().next().is_none() => Err(refusal),
+            Ok(_) | Err(_) => Err(unknown(name, of_kind().map(|it| &**it))),
+        }
     }
 
     pub(crate) fn entries(&self) -> Vec<ModelEntry> {
@@ -129,8 +158,11 @@ impl Registry {
     }
 }
 
-/// What may be asked for, for people.
-fn known(slots: &[Arc<Slot>]) -> String {
-    let names: Vec<&str> = slots.iter().flat_map(|it| it.names()).collect();
-    names.join(", ") + ", " + DEFAULT
+/// Nothing is called `name`; these may be asked for.
+fn unknown<'a>(name: &str, slots: impl Iterator<Item = &'a Slot>) -> Refusal {
+    let names = slots.flat_map(Slot::names).chain([DEFAULT]);
+    Refusal::UnknownModel {
+        name: name.to_owned(),
+        known: names.collect::<Vec<_>>().join(", "),
+    }
 }

@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::kind::{Kept, Kind, Resident};
 use super::room::{Occupant, Standing};
+use super::source::{Brought, LoaderSource, Source};
 use super::{
-    DeclaredModel, LoadFailure, LoadedModel, ModelEntry, ModelLoader, ModelNeeds, ModelStatus,
+    DeclaredModel, LoadFailure, ModelContext, ModelEntry, ModelKind, ModelNeeds, ModelStatus,
     ModelUse,
 };
 use crate::admission::{Admission, AdmissionLimits};
-use crate::metrics::ModelMetrics;
-use crate::{EngineThread, Refusal, ServedModel};
+use crate::metrics::Residency;
+use crate::{Refusal, ServedModel};
 
 /// How soon a request has a model loaded again that could not be loaded. Until then requests are
 /// told why; one that came with each request would have the server do nothing else.
@@ -44,10 +46,11 @@ impl Changes {
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) name: Arc<str>,
+    pub(super) kind: ModelKind,
     pub(crate) admission: Admission,
-    pub(super) metrics: Arc<ModelMetrics>,
+    residency: Residency,
     /// Absent where somebody else has loaded the model and keeps it.
-    pub(super) loader: Option<Arc<dyn ModelLoader>>,
+    pub(super) source: Option<Arc<dyn Source>>,
     aliases: Vec<String>,
     idle_unload: Option<Duration>,
     changes: Arc<Changes>,
@@ -85,19 +88,11 @@ enum State {
     },
 }
 
-/// A model in memory.
-#[derive(Debug)]
-pub(super) struct Resident {
-    served: Arc<ServedModel>,
-    /// Absent where somebody else keeps it.
-    _thread: Option<EngineThread>,
-}
-
 /// What a request that wants the model finds.
 #[derive(Debug)]
-pub(super) enum Access {
+pub(super) enum Access<M: Kind> {
     /// It is there.
-    Use(ModelUse),
+    Use(ModelUse<M>),
     /// It is not, and the request is the first to want it: it must have it loaded.
     MustLoad,
     /// It is on its way in or out.
@@ -109,7 +104,7 @@ pub(super) enum Access {
 /// How a load ended.
 #[derive(Debug)]
 pub(super) enum LoadEnd {
-    Loaded(Box<LoadedModel>),
+    Loaded(Brought),
     NoRoom,
     Failed(LoadFailure),
 }
@@ -120,9 +115,9 @@ pub(super) struct Waiter<'a>(&'a Slot);
 
 impl Slot {
     /// The place of a model that can be loaded. With `starts`, it is loaded without being asked for.
-    pub(super) fn declared(
-        model: DeclaredModel,
-        metrics: Arc<ModelMetrics>,
+    pub(super) fn declared<M: Kind>(
+        model: DeclaredModel<M>,
+        context: ModelContext<M::Metrics>,
         changes: Arc<Changes>,
     ) -> Self {
         let (state, starts) = match model.at_start {
@@ -131,9 +126,13 @@ impl Slot {
         };
         Self {
             name: model.name,
+            kind: M::KIND,
             admission: Admission::new(model.limits),
-            metrics,
-            loader: Some(model.loader),
+            residency: M::residency(&context.metrics).clone(),
+            source: Some(Arc::new(LoaderSource {
+                loader: model.loader,
+                context,
+            })),
             aliases: model.aliases,
             idle_unload: model.idle_unload,
             changes,
@@ -149,16 +148,13 @@ impl Slot {
         changes: Arc<Changes>,
     ) -> Self {
         let (name, metrics) = (Arc::clone(&model.name), model.engine.metrics());
-        let served = Arc::new(model.clamped());
-        let resident = Resident {
-            served,
-            _thread: None,
-        };
+        let resident = Resident::Generator(Kept::new(model.clamped(), None));
         Self {
             name,
+            kind: ModelKind::Generator,
             admission: Admission::new(limits),
-            metrics,
-            loader: None,
+            residency: metrics.residency.clone(),
+            source: None,
             aliases,
             idle_unload: None,
             changes,
@@ -176,22 +172,24 @@ impl Slot {
 
     fn lock(&self) -> MutexGuard<'_, Tenancy> {
         let mut tenancy = self.tenancy.lock().unwrap_or_else(PoisonError::into_inner);
-        if tenancy.notice_the_dead(&self.name, self.loader.is_some()) {
-            self.metrics.memory_bytes.set(0.0);
+        if tenancy.notice_the_dead(&self.name, self.source.is_some()) {
+            self.residency.memory_bytes.set(0.0);
         }
         tenancy
     }
 
     /// Uses the model if it is there.
-    pub(super) fn access(self: &Arc<Self>) -> Access {
+    pub(super) fn access<M: Kind>(self: &Arc<Self>) -> Access<M> {
         let mut tenancy = self.lock();
         let model = || self.name.to_string();
         match &tenancy.state {
-            State::Ready(resident) if !resident.served.engine.is_running() => {
+            State::Ready(resident) if !resident.is_running() => {
                 Access::Refused(Refusal::EngineStopped { model: model() })
             }
             State::Ready(resident) => {
-                let served = Arc::clone(&resident.served);
+                let Some(served) = M::of(resident).map(Arc::clone) else {
+                    return Access::Refused(M::KIND.refusal(model(), String::new()));
+                };
                 tenancy.uses += 1;
                 tenancy.last_used = Instant::now();
                 Access::Use(ModelUse::new(Arc::clone(self), served))
@@ -236,7 +234,7 @@ impl Slot {
             tenancy.state,
             State::Declared | State::Unloaded | State::Failed { .. }
         );
-        if is_absent && self.loader.is_some() {
+        if is_absent && self.source.is_some() {
             tenancy.state = self.on_its_way();
             return true;
         }
@@ -244,8 +242,8 @@ impl Slot {
     }
 
     fn on_its_way(&self) -> State {
-        match &self.loader {
-            Some(loader) if !loader.is_here() => State::Fetching,
+        match &self.source {
+            Some(source) if !source.is_here() => State::Fetching,
             _ => State::Loading,
         }
     }
@@ -266,7 +264,7 @@ impl Slot {
 
     fn count(&self, tenancy: &mut Tenancy, bytes: u64) {
         tenancy.bytes = bytes;
-        self.metrics.memory_bytes.set(bytes as f64);
+        self.residency.memory_bytes.set(bytes as f64);
     }
 
     /// Ends the load that was taken on.
@@ -275,19 +273,16 @@ impl Slot {
         tenancy.starts = false;
         tenancy.last_used = Instant::now();
         tenancy.state = match end {
-            LoadEnd::Loaded(loaded) => {
-                self.count(&mut tenancy, loaded.bytes);
-                self.metrics.loads.inc();
-                State::Ready(Resident {
-                    served: Arc::new(loaded.served.clamped()),
-                    _thread: Some(loaded.thread),
-                })
+            LoadEnd::Loaded(Brought { resident, bytes }) => {
+                self.count(&mut tenancy, bytes);
+                self.residency.loads.inc();
+                State::Ready(resident)
             }
             LoadEnd::NoRoom => State::Unloaded,
             LoadEnd::Failed(LoadFailure { fact }) => {
                 tracing::error!(model = &*self.name, fact, "a model could not be loaded");
                 self.count(&mut tenancy, 0);
-                self.metrics.load_failures.inc();
+                self.residency.load_failures.inc();
                 State::Failed {
                     fact,
                     at: Instant::now(),
@@ -309,7 +304,7 @@ impl Slot {
     /// Lets no new request in, so that the model can be unloaded. False if it is not there.
     pub(super) fn begin_drain(&self, only_idle: OnlyIdle) -> bool {
         let mut tenancy = self.lock();
-        let may = self.loader.is_some() && (only_idle == OnlyIdle::No || tenancy.is_idle());
+        let may = self.source.is_some() && (only_idle == OnlyIdle::No || tenancy.is_idle());
         if !may || !matches!(tenancy.state, State::Ready(_)) {
             return false;
         }
@@ -351,7 +346,7 @@ impl Slot {
             State::Declared => ModelStatus::Declared,
             State::Unloaded => ModelStatus::Unloaded,
             State::Fetching | State::Loading => ModelStatus::Loading,
-            State::Ready(resident) if !resident.served.engine.is_running() => ModelStatus::Failed {
+            State::Ready(resident) if !resident.is_running() => ModelStatus::Failed {
                 fact: ENGINE_STOPPED.to_owned(),
             },
             State::Ready(_) => ModelStatus::Ready,
@@ -369,9 +364,7 @@ impl Slot {
         let status = self.status();
         let tenancy = self.lock();
         let (context, created_s) = match (&tenancy.state, tenancy.needs) {
-            (State::Ready(it) | State::Draining(it), _) => {
-                (Some(it.served.context), it.served.created_s)
-            }
+            (State::Ready(it) | State::Draining(it), _) => (Some(it.context()), it.created_s()),
             (_, Some(needs)) => (Some(needs.context), needs.created_s),
             (_, None) => (None, 0),
         };
@@ -379,6 +372,7 @@ impl Slot {
             name: self.name.to_string(),
             created_s,
             context,
+            kind: self.kind,
             status,
         }
     }
@@ -439,9 +433,7 @@ impl Tenancy {
     /// with it went the memory.
     fn notice_the_dead(&mut self, name: &str, can_be_loaded: bool) -> bool {
         let is_dead = match &self.state {
-            State::Ready(resident) | State::Draining(resident) => {
-                !resident.served.engine.is_running()
-            }
+            State::Ready(resident) | State::Draining(resident) => !resident.is_running(),
             _ => false,
         };
         if is_dead && can_be_loaded {

@@ -4,17 +4,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use sconce_catalog::ResolvedModel;
 use sconce_http::{HttpLimits, HttpState};
-use sconce_pipeline::{Displaces, EncoderThread, MemoryLimits, ModelStatus, Pipeline};
+use sconce_pipeline::{Displaces, MemoryLimits, ModelStatus, Pipeline};
 use tokio::net::TcpListener;
 
 use crate::access::Entrance;
-use crate::arguments::{EncoderArguments, FetchArguments, ServeArguments};
+use crate::arguments::{FetchArguments, ServeArguments};
 use crate::output::say;
 use crate::recording::recorded;
 use crate::signals::StopSignal;
-use crate::{declaring, encoder, fetch, sizing};
+use crate::{declaring, sizing};
 
 /// Serves until a signal comes, then lets running requests finish.
 pub(crate) async fn run(arguments: ServeArguments, fetching: &FetchArguments) -> Result<()> {
@@ -26,9 +25,7 @@ pub(crate) async fn run(arguments: ServeArguments, fetching: &FetchArguments) ->
         .or_else(sizing::free_memory_bytes);
     let pipeline = pipeline(&arguments, memory_bytes).charging(entrance.accounts);
     let pipeline = Arc::new(recorded(pipeline, &arguments.records)?);
-    for model in declaring::declared(&arguments, fetching, memory_bytes)? {
-        pipeline.declare(model)?;
-    }
+    declaring::declare(&pipeline, &arguments, fetching, memory_bytes)?;
     let listener = bind(arguments.access.listen).await?;
     let address = listener.local_addr()?;
     let limits = HttpLimits {
@@ -43,10 +40,11 @@ pub(crate) async fn run(arguments: ServeArguments, fetching: &FetchArguments) ->
     let signal = StopSignal::listen()?;
     let mut server = tokio::spawn(sconce_http::serve(listener, state, signal.wait()));
     say(&format!("listening on http://{address}"));
-    let _encoder = tokio::select! {
-        started = start_all(&pipeline, &arguments, fetching, address) => started?,
+    tokio::select! {
+        started = start(&pipeline) => started?,
         ended = &mut server => return Ok(ended?),
-    };
+    }
+    say(&example(address, arguments.access.keys.is_some()));
     tokio::select! {
         () = pipeline.unload_the_idle() => {}
         ended = server => ended?,
@@ -70,41 +68,6 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-/// Loads what is to be there from the start. The encoder lives as long as what is returned.
-async fn start_all(
-    pipeline: &Arc<Pipeline>,
-    arguments: &ServeArguments,
-    fetching: &FetchArguments,
-    address: SocketAddr,
-) -> Result<Option<EncoderThread>> {
-    let encoder = match &arguments.encoder.embeddings {
-        Some(name) => {
-            let model = fetch::resolve(name, fetching).await?;
-            Some(start_encoder(model, arguments.encoder.clone(), pipeline).await?)
-        }
-        None => None,
-    };
-    start(pipeline).await?;
-    say(&example(address, arguments.access.keys.is_some()));
-    Ok(encoder)
-}
-
-async fn start_encoder(
-    model: ResolvedModel,
-    arguments: EncoderArguments,
-    pipeline: &Arc<Pipeline>,
-) -> Result<EncoderThread> {
-    let loader = Arc::clone(pipeline);
-    let load = move || encoder::load(&model, &arguments, &loader);
-    let loaded = tokio::task::spawn_blocking(load).await??;
-    say(&format!(
-        "{} is ready after {:.1} s: {}",
-        loaded.served.name, loaded.seconds, loaded.description
-    ));
-    pipeline.serve_encoder(loaded.served);
-    Ok(loaded.thread)
-}
-
 /// Loads the models that are to be there from the start, one after the other, as far as there is
 /// room.
 async fn start(pipeline: &Pipeline) -> Result<()> {
@@ -123,8 +86,7 @@ async fn start(pipeline: &Pipeline) -> Result<()> {
             _ => {}
         }
     }
-    let encoders = models.iter().filter(|it| it.status == ModelStatus::Ready);
-    if failures.len() == models.len() - encoders.count() {
+    if failures.len() == models.len() {
         bail!(failures.join("\n"));
     }
     Ok(())
