@@ -54,6 +54,7 @@ pub(crate) fn load(values: &[f32]) -> Lanes {
 /// Below this, `exp` is zero: the smallest argument whose result is a normal number.
 const EXP_ARGUMENT_MIN: f32 = -87.0;
 const EXP_ARGUMENT_MAX: f32 = 88.0;
+const EXP2_ARGUMENT_MIN: f32 = -126.0;
 /// Adding it to a small float leaves the nearest integer in the low bits of the mantissa.
 const ROUNDING: f32 = 12_582_912.0;
 
@@ -92,6 +93,38 @@ pub(crate) fn exp(x: f32) -> f32 {
         << 23;
     if x > EXP_ARGUMENT_MIN {
         polynomial * f32::from_bits(exponent)
+    } else {
+        0.0
+    }
+}
+
+/// Two to the power of a number that is not above zero; zero below -126. Relative error below 2e-7.
+///
+/// Fewer operations than [`exp`]: the fraction is exact, so nothing is left over from taking the
+/// integer off. Source: the Taylor polynomial of degree 7 on half of one either way.
+#[inline(always)]
+pub(crate) fn exp2_of_negative(x: f32) -> f32 {
+    const LN_2: f64 = std::f64::consts::LN_2;
+    /// `ln(2)^n / n!`, the highest power first.
+    const COEFFICIENTS: [f32; 8] = {
+        let mut coefficients = [1.0; 8];
+        let (mut power, mut term) = (1, 1.0);
+        while power < 8 {
+            term *= LN_2 / power as f64;
+            coefficients[7 - power] = term as f32;
+            power += 1;
+        }
+        coefficients
+    };
+    let shifted = x + ROUNDING;
+    let rest = x - (shifted - ROUNDING);
+    let mut polynomial = COEFFICIENTS[0];
+    for coefficient in &COEFFICIENTS[1..] {
+        polynomial = rest.mul_add(polynomial, *coefficient);
+    }
+    let power = polynomial.to_bits().wrapping_add(shifted.to_bits() << 23);
+    if x > EXP2_ARGUMENT_MIN {
+        f32::from_bits(power)
     } else {
         0.0
     }
@@ -163,6 +196,20 @@ mod tests {
                 "exp({x}) is off by {error}"
             );
         }
+    }
+
+    #[test]
+    fn powers_of_two_are_within_their_bound_of_the_standard_library() {
+        for step in 0..200_000 {
+            let x = step as f32 * (-126.0 / 200_000.0);
+            let exact = f64::from(x).exp2();
+            let error = (f64::from(exp2_of_negative(x)) - exact).abs() / exact;
+            assert!(error < 2e-7, "two to {x} is off by {error}");
+        }
+        for none in [-126.5, -1e30, f32::NEG_INFINITY, f32::NAN] {
+            assert_eq!(exp2_of_negative(none), 0.0);
+        }
+        assert_eq!(exp2_of_negative(0.0), 1.0);
     }
 
     #[test]

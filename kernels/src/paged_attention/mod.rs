@@ -1,16 +1,17 @@
 //! Causal attention of ragged chunks, perhaps within a window, over a paged cache of keys and values in
 //! half precision or in eight bits.
 //!
-//! Each query walks its context block by block with a running softmax. Blocks are cut at fixed
+//! Each query walks its context span by span with a running softmax. Spans are cut at fixed
 //! positions and every query does its own arithmetic in a fixed order, so its result depends
 //! neither on how the prompt was cut into chunks nor on what else is in the batch. Several queries
-//! of one chunk share the work of widening a block to single precision, and a few rows (a query's
-//! heads) share each load of it. Scales of stored numbers come in last, as products with sums.
+//! of one chunk share the work of widening a span to single precision, and what is widened lies near
+//! them all while each is scored against its keys, then while each mixes its values.
 //!
 //! Source of the running softmax: Milakov and Gimelshein 2018, "Online normalizer calculation for
 //! softmax", algorithm 3.
 
 mod cache;
+mod product;
 pub mod reference;
 mod running;
 mod task;
@@ -21,8 +22,15 @@ use crate::isa::for_each_isa;
 use crate::{DisjointSlice, Isa, Pool};
 use task::{Task, attend_task};
 
-/// Queries of one chunk that a task takes together.
-const QUERIES_PER_TASK: usize = 8;
+/// Positions that a query passes at a time: each span costs it a look for the largest score and, where
+/// that grew, a correction of what it has mixed.
+const SPAN_TOKENS: usize = 4 * BLOCK_TOKENS;
+
+/// Rows, each a head of a query, that a task takes together: a span is widened once for all of them.
+const ROWS_PER_TASK: usize = 96;
+
+/// Tasks for each thread, if there are rows enough, so that none waits long for the others.
+const TASKS_PER_THREAD: usize = 8;
 
 /// Consecutive rows of a step that belong to one sequence.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +90,8 @@ pub struct Queries<'a> {
 ///
 /// Shapes: `out` is `[rows, heads * head_dim]`, row-major, where `rows` counts the chunks' rows.
 /// Keys and values of the rows themselves must be in the cache already.
-/// Reads each block's keys and values once for every eight queries: bound by memory for single
-/// queries, by arithmetic for long chunks.
+/// Reads each block's keys and values once for a task's queries, many of them in long chunks: bound by
+/// memory for single queries, by arithmetic for long chunks.
 ///
 /// # Panics
 /// If the shapes do not fit each other or a block is not in the cache.
@@ -116,7 +124,8 @@ pub fn attend(
             .all(|it| it.holds_what_it_sees(queries.window)),
         "a chunk sees blocks that it does not hold any more"
     );
-    let tasks = tasks(chunks, cache.heads());
+    let group = queries.heads / cache.heads();
+    let tasks = tasks(chunks, [cache.heads(), group], pool.threads());
     let out = DisjointSlice::new(out);
     pool.run(tasks.len(), &|index| {
         for_each_isa!(isa, attend_task(
@@ -130,11 +139,14 @@ pub fn attend(
 }
 
 /// The step's work in pieces, the longest contexts first so that no thread is left with one alone.
-fn tasks<'a>(chunks: &[Chunk<'a>], kv_heads: usize) -> Vec<Task<'a>> {
+fn tasks<'a>(chunks: &[Chunk<'a>], [kv_heads, group]: [usize; 2], threads: usize) -> Vec<Task<'a>> {
+    let rows: usize = chunks.iter().map(|it| it.rows).sum();
+    let share = rows * kv_heads / (threads * TASKS_PER_THREAD);
+    let queries = share.clamp(1, (ROWS_PER_TASK / group).max(1));
     let mut tasks = Vec::new();
     for &chunk in chunks {
-        for first in (0..chunk.rows).step_by(QUERIES_PER_TASK) {
-            let count = QUERIES_PER_TASK.min(chunk.rows - first);
+        for first in (0..chunk.rows).step_by(queries) {
+            let count = queries.min(chunk.rows - first);
             tasks.extend((0..kv_heads).map(|kv_head| Task {
                 chunk,
                 first,

@@ -16,8 +16,11 @@ fn value(seed: usize) -> f32 {
 
 /// Two sequences in scattered blocks of one cache, with keys and values in every slot used.
 fn scene(types: KvTypes, head_dim: usize, lengths: [usize; 2]) -> (KvCache, [Sequence; 2]) {
-    let mut cache = KvCache::new(types, 16, KV_HEADS, head_dim);
-    let tables = [vec![3, 9, 0, 11, 5], vec![7, 2, 15, 1, 4]];
+    let mut cache = KvCache::new(types, 24, KV_HEADS, head_dim);
+    let tables = [
+        vec![3, 9, 0, 11, 5, 20, 17, 23, 6],
+        vec![7, 2, 15, 1, 4, 22, 16, 8, 19],
+    ];
     let mut index = 0;
     let sequences = tables.map(|blocks| {
         let length = lengths[index];
@@ -97,7 +100,7 @@ fn kinds() -> impl Iterator<Item = (KvTypes, usize)> {
 fn a_ragged_batch_is_near_the_reference_and_bit_equal_on_every_instruction_set() {
     for (types, head_dim) in kinds() {
         let width = HEADS * head_dim;
-        let (cache, sequences) = scene(types, head_dim, [37, 70]);
+        let (cache, sequences) = scene(types, head_dim, [37, 140]);
         let rows: Vec<f32> = sequences.iter().flat_map(|it| it.queries.clone()).collect();
         let chunks = [
             whole(&sequences[0], width, 0),
@@ -154,7 +157,7 @@ fn chunks_of_any_length_and_any_company_give_the_same_bits() {
         .into_iter()
         .flat_map(|it| LOOKS.map(|look| (it, look)))
     {
-        check_chunks(&scene(types, 64, [61, 50]), look);
+        check_chunks(&scene(types, 64, [139, 90]), look);
     }
 }
 
@@ -163,12 +166,12 @@ fn check_chunks((cache, sequences): &(KvCache, [Sequence; 2]), look: Look) {
     let queries = &sequences[0].queries;
     let whole = [whole(&sequences[0], width, 0)];
     let together = run(Isa::detect(), cache, look, queries, &whole);
-    for (step, start) in [1, 3, 16, 17]
+    for (step, start) in [3, 16, 17, 70]
         .into_iter()
-        .flat_map(|step| (0..61).step_by(step).map(move |start| (step, start)))
+        .flat_map(|step| (0..139).step_by(step).map(move |start| (step, start)))
     {
-        let rows = step.min(61 - start);
-        let mut values = sequences[1].queries[width * 20..width * 25].to_vec();
+        let rows = step.min(139 - start);
+        let mut values = sequences[1].queries[width * 60..width * 65].to_vec();
         values.extend_from_slice(&queries[width * start..width * (start + rows)]);
         // What lies behind the window need not be there any more.
         let first_block = |start: usize| (start + 1).saturating_sub(look.1) / BLOCK_TOKENS;
@@ -179,7 +182,7 @@ fn check_chunks((cache, sequences): &(KvCache, [Sequence; 2]), look: Look) {
             first_block: first_block(start),
             blocks: &sequences[sequence].blocks[first_block(start)..],
         };
-        let chunks = [chunk(0, 5, 20, 1), chunk(5, rows, start, 0)];
+        let chunks = [chunk(0, 5, 60, 1), chunk(5, rows, start, 0)];
         let found = run(Isa::detect(), cache, look, &values, &chunks);
         assert_eq!(
             found[5 * width..],

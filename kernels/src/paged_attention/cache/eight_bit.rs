@@ -1,15 +1,13 @@
 //! Keys or values as integers of eight bits, each group of 32 with a scale in half precision: the
 //! numbers of GGUF's type Q8_0, in the cache's own layout.
 //!
-//! # Why scales multiply sums
-//! A scale for each slot and group of dims multiplies the product of a query with the group's integers,
-//! and a position's weight for the group's values. So a number costs a conversion, as a half does, and a
-//! scale one product for all 32 of its numbers. The conversion is exact: all instruction sets give the
-//! same bits.
+//! The product of a code and its scale has eighteen bits at most, so widening is exact: all instruction
+//! sets give the same bits.
 
-use super::{BLOCK_TOKENS, Shape, WideNumbers};
+use super::{BLOCK_TOKENS, Shape};
+use crate::Isa;
 use crate::isa::prefetch;
-use crate::lanes::{LANES, half_to_single, largest, round_to_integer, single_to_half};
+use crate::lanes::{LANES, Lanes, half_to_single, largest, round_to_integer, single_to_half};
 
 /// Dims that share a scale. The last group of a head has half of that if the head is not a multiple.
 const GROUP_DIMS: usize = 32;
@@ -30,6 +28,13 @@ pub(super) struct EightBit {
     head_dim: usize,
     codes: Vec<i8>,
     scales: Vec<u16>,
+}
+
+/// The codes and the scales of one head of a block.
+#[derive(Debug, Clone, Copy)]
+struct Stored<'a> {
+    codes: &'a [i8],
+    scales: &'a [u16],
 }
 
 /// Bytes of the keys, or the values, of one head of a block.
@@ -90,22 +95,60 @@ impl EightBit {
         }
     }
 
-    /// Widens head number `head` of all blocks, and asks for number `next`.
+    /// Widens the keys of head number `head` of all blocks to rows of sixteen that begin `stride` apart,
+    /// and asks for number `next`.
     #[inline(always)]
-    pub(super) fn widen(&self, [head, next]: [usize; 2], wide: &mut WideNumbers) {
-        let (length, scale_count) = (self.head_dim * BLOCK_TOKENS, self.groups() * BLOCK_TOKENS);
-        let WideNumbers {
-            numbers,
-            scales,
-            group_dims,
-        } = wide;
-        numbers.resize(length, 0.0);
-        scales.resize(scale_count, 0.0);
-        *group_dims = GROUP_DIMS;
-        let codes = |head: usize| &self.codes[head * length..][..length];
-        widen(codes(head), codes(next), numbers);
-        let halves = |head: usize| &self.scales[head * scale_count..][..scale_count];
-        widen_scales(halves(head), halves(next), scales);
+    pub(super) fn widen_keys(
+        &self,
+        isa: Isa,
+        heads: [usize; 2],
+        (out, stride): (&mut [f32], usize),
+    ) {
+        let [stored, next] = heads.map(|head| self.stored(head));
+        ask_for(next);
+        let groups = stored.codes.chunks(GROUP_DIMS * BLOCK_TOKENS);
+        let scales = stored.scales.chunks_exact(BLOCK_TOKENS);
+        for ((codes, scales), out) in groups.zip(scales).zip(out.chunks_mut(GROUP_DIMS * stride)) {
+            let mut steps = [0.0; LANES];
+            for lane in 0..LANES {
+                steps[lane] = half_to_single(scales[lane]);
+            }
+            for (codes, out) in codes.chunks_exact(LANES).zip(out.chunks_mut(stride)) {
+                widen(isa, codes, &steps, out);
+            }
+        }
+    }
+
+    /// The same of values, whose rows of `head_dim` follow each other.
+    #[inline(always)]
+    pub(super) fn widen_values(&self, isa: Isa, heads: [usize; 2], out: &mut [f32]) {
+        let [stored, next] = heads.map(|head| self.stored(head));
+        ask_for(next);
+        let dims = self.head_dim;
+        let rows = stored
+            .codes
+            .chunks_exact(dims)
+            .zip(out.chunks_exact_mut(dims));
+        for (slot, (codes, out)) in rows.enumerate() {
+            let scales = stored.scales[slot..].iter().step_by(BLOCK_TOKENS);
+            let groups = codes.chunks(GROUP_DIMS).zip(out.chunks_mut(GROUP_DIMS));
+            for ((codes, out), &scale) in groups.zip(scales) {
+                let steps = [half_to_single(scale); LANES];
+                for (codes, out) in codes.chunks_exact(LANES).zip(out.chunks_exact_mut(LANES)) {
+                    widen(isa, codes, &steps, out);
+                }
+            }
+        }
+    }
+
+    /// What is stored of head number `head` of all blocks.
+    #[inline(always)]
+    fn stored(&self, head: usize) -> Stored<'_> {
+        let (codes, scales) = (self.head_dim * BLOCK_TOKENS, self.groups() * BLOCK_TOKENS);
+        Stored {
+            codes: &self.codes[head * codes..][..codes],
+            scales: &self.scales[head * scales..][..scales],
+        }
     }
 
     fn groups(&self) -> usize {
@@ -143,27 +186,48 @@ fn finite(number: f32) -> f32 {
     number.min(NUMBER_MAX).max(-NUMBER_MAX)
 }
 
-/// Widens to single precision; `next` is asked for on the way, a line for each line.
+/// The products of sixteen codes and their steps.
 #[inline(always)]
-fn widen(codes: &[i8], next: &[i8], out: &mut [f32]) {
-    let lines = codes.chunks_exact(LINE_CODES);
-    let nexts = next.iter().step_by(LINE_CODES);
-    for ((codes, next), out) in lines.zip(nexts).zip(out.chunks_exact_mut(LINE_CODES)) {
-        prefetch(next);
-        for index in 0..LINE_CODES {
-            out[index] = f32::from(codes[index]);
+fn widen(isa: Isa, codes: &[i8], steps: &Lanes, out: &mut [f32]) {
+    let (codes, out) = (&codes[..LANES], &mut out[..LANES]);
+    match isa {
+        // SAFETY: an `Isa` beyond `Portable` comes from detection on this processor, and there are sixteen
+        // of all.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 | Isa::Avx512 => unsafe { widen_with_avx2(codes, steps, out) },
+        _ => {
+            for lane in 0..LANES {
+                out[lane] = f32::from(codes[lane]) * steps[lane];
+            }
         }
     }
 }
 
-/// The same of scales, a register of which is half a line.
-#[inline(always)]
-fn widen_scales(halves: &[u16], next: &[u16], out: &mut [f32]) {
-    let registers = halves.chunks_exact(LANES).zip(next.chunks_exact(LANES));
-    for ((halves, next), out) in registers.zip(out.chunks_exact_mut(LANES)) {
-        prefetch(&next[0]);
-        for lane in 0..LANES {
-            out[lane] = half_to_single(halves[lane]);
+/// # Safety
+/// There are sixteen codes and room for as many numbers.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn widen_with_avx2(codes: &[i8], steps: &Lanes, out: &mut [f32]) {
+    use std::arch::x86_64::{
+        _mm_loadl_epi64, _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_loadu_ps, _mm256_mul_ps,
+        _mm256_storeu_ps,
+    };
+    for part in [0, LANES / 2] {
+        // SAFETY: as this function's.
+        unsafe {
+            let codes = _mm_loadl_epi64(codes.as_ptr().add(part).cast());
+            let numbers = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes));
+            let steps = _mm256_loadu_ps(steps.as_ptr().add(part));
+            _mm256_storeu_ps(out.as_mut_ptr().add(part), _mm256_mul_ps(numbers, steps));
         }
     }
+}
+
+/// Asks for each line of a head.
+#[inline(always)]
+fn ask_for(next: Stored<'_>) {
+    next.codes.iter().step_by(LINE_CODES).for_each(prefetch);
+    let lines = next.scales.iter().step_by(LINE_CODES / size_of::<u16>());
+    lines.for_each(prefetch);
 }

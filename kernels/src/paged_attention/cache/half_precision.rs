@@ -1,6 +1,6 @@
 //! Keys or values in half precision.
 
-use super::{BLOCK_TOKENS, Shape, WideNumbers};
+use super::{BLOCK_TOKENS, Shape};
 use crate::Isa;
 use crate::isa::prefetch;
 use crate::lanes::{LANES, half_to_single, single_to_half};
@@ -65,52 +65,42 @@ impl HalfPrecision {
         }
     }
 
-    /// Widens head number `head` of all blocks, and asks for number `next`.
+    /// Widens head number `head` of all blocks to rows of sixteen that begin `stride` apart, and asks for
+    /// number `next`.
     #[inline(always)]
-    pub(super) fn widen(&self, isa: Isa, [head, next]: [usize; 2], wide: &mut WideNumbers) {
+    pub(super) fn widen(&self, isa: Isa, heads: [usize; 2], (out, stride): (&mut [f32], usize)) {
         let length = self.head_dim * BLOCK_TOKENS;
-        let WideNumbers {
-            numbers,
-            scales,
-            group_dims,
-        } = wide;
-        numbers.resize(length, 0.0);
-        // A product with one is the number itself.
-        scales.clear();
-        scales.resize(LANES, 1.0);
-        *group_dims = self.head_dim;
-        let part = |head: usize| &self.numbers[head * length..][..length];
-        widen(isa, part(head), part(next), numbers);
-    }
-}
-
-/// Widens to single precision, with the processor's own instruction where there is one: every number
-/// in the cache is finite, so it gives the bits of the plain code. `next` is asked for on the way, a
-/// line for each line: all at once would stall on outstanding misses.
-#[inline(always)]
-fn widen(isa: Isa, stored: &[u16], next: &[u16], out: &mut [f32]) {
-    match isa {
-        // SAFETY: an `Isa` beyond `Portable` comes from detection on this processor.
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::Avx512 => unsafe { widen_with_f16c(stored, next, out) },
-        _ => {
-            for (out, &stored) in out.iter_mut().zip(stored) {
-                *out = half_to_single(stored);
+        let [stored, next] = heads.map(|head| &self.numbers[head * length..][..length]);
+        match isa {
+            // SAFETY: an `Isa` beyond `Portable` comes from detection on this processor.
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 | Isa::Avx512 => unsafe { widen_with_f16c(stored, next, (out, stride)) },
+            _ => {
+                for (stored, out) in stored.chunks_exact(LANES).zip(out.chunks_mut(stride)) {
+                    for (out, &stored) in out.iter_mut().zip(stored) {
+                        *out = half_to_single(stored);
+                    }
+                }
             }
         }
     }
 }
 
+/// Widens with the processor's own instruction: every number in the cache is finite, so it gives the bits
+/// of the plain code. `next` is asked for on the way, a line for each line: all at once would stall on
+/// outstanding misses.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx,f16c")]
-fn widen_with_f16c(stored: &[u16], next: &[u16], out: &mut [f32]) {
+fn widen_with_f16c(stored: &[u16], next: &[u16], (out, stride): (&mut [f32], usize)) {
     use std::arch::x86_64::{_mm_loadu_si128, _mm256_cvtph_ps, _mm256_storeu_ps};
-    let lines = stored.chunks_exact(LINE_NUMBERS);
-    let nexts = next.iter().step_by(LINE_NUMBERS);
-    for ((stored, next), out) in lines.zip(nexts).zip(out.chunks_exact_mut(LINE_NUMBERS)) {
-        prefetch(next);
-        for part in (0..LINE_NUMBERS).step_by(8) {
-            // SAFETY: both have the thirty-two numbers of a line.
+    let rows = stored.chunks_exact(LANES).zip(out.chunks_mut(stride));
+    for (index, (stored, out)) in rows.enumerate() {
+        if index % (LINE_NUMBERS / LANES) == 0 {
+            prefetch(&next[index * LANES]);
+        }
+        let out = &mut out[..LANES];
+        for part in (0..LANES).step_by(8) {
+            // SAFETY: both have sixteen numbers.
             unsafe {
                 let halves = _mm_loadu_si128(stored.as_ptr().add(part).cast());
                 _mm256_storeu_ps(out.as_mut_ptr().add(part), _mm256_cvtph_ps(halves));

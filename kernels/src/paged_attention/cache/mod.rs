@@ -91,25 +91,6 @@ enum Store {
     Eight(EightBit),
 }
 
-/// One head of a block, as attention reads it.
-#[derive(Debug, Default)]
-pub(super) struct WideBlock {
-    pub(super) keys: WideNumbers,
-    pub(super) values: WideNumbers,
-}
-
-/// Keys or values of one head of a block, in single precision, and what is yet to multiply them: to do
-/// that to sums costs less than to do it to each number.
-#[derive(Debug, Default)]
-pub(super) struct WideNumbers {
-    /// In the cache's layout.
-    pub(super) numbers: Vec<f32>,
-    /// For each group of dims a register, which has a lane for each slot.
-    pub(super) scales: Vec<f32>,
-    /// Dims in a group; the last group may have fewer.
-    pub(super) group_dims: usize,
-}
-
 impl KvCache {
     /// A cache of `blocks` blocks. The system hands out its pages when they are first written.
     ///
@@ -182,26 +163,40 @@ impl KvCache {
         ));
     }
 
-    /// Widens one head of a block to single precision, and asks for the same head of block `next` line
-    /// by line, so that it is near when it is its turn.
+    /// Widens the keys of one head of a block to single precision, and asks for those of block `next`
+    /// line by line, so that they are near when it is their turn.
+    ///
+    /// Shape: `out` is `[head_dim, 16]`, its rows `stride` apart.
     #[inline(always)]
-    pub(super) fn widen(
+    pub(super) fn widen_keys(
         &self,
         isa: Isa,
         [block, next]: [u32; 2],
         head: usize,
-        wide: &mut WideBlock,
+        (out, stride): (&mut [f32], usize),
     ) {
         let heads = [block, next].map(|it| self.shape.index(it, head));
-        let sides = [
-            (&self.keys, &mut wide.keys),
-            (&self.values, &mut wide.values),
-        ];
-        for (store, wide) in sides {
-            match store {
-                Store::Half(store) => store.widen(isa, heads, wide),
-                Store::Eight(store) => store.widen(heads, wide),
-            }
+        match &self.keys {
+            Store::Half(store) => store.widen(isa, heads, (out, stride)),
+            Store::Eight(store) => store.widen_keys(isa, heads, (out, stride)),
+        }
+    }
+
+    /// The same of values.
+    ///
+    /// Shape: `out` is `[16, head_dim]`.
+    #[inline(always)]
+    pub(super) fn widen_values(
+        &self,
+        isa: Isa,
+        [block, next]: [u32; 2],
+        head: usize,
+        out: &mut [f32],
+    ) {
+        let heads = [block, next].map(|it| self.shape.index(it, head));
+        match &self.values {
+            Store::Half(store) => store.widen(isa, heads, (out, LANES)),
+            Store::Eight(store) => store.widen_values(isa, heads, out),
         }
     }
 
