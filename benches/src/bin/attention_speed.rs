@@ -16,13 +16,15 @@ use sconce_kernels::{Isa, Pool};
 
 const REPETITIONS: usize = 9;
 /// Sequences, positions of each that are in the cache, and rows of each in the step.
-const WORKLOADS: [[usize; 3]; 6] = [
+const WORKLOADS: [[usize; 3]; 8] = [
     [1, 150, 1],
     [32, 150, 1],
     [1, 8_192, 1],
     [4, 8_192, 1],
     [32, 1_024, 1],
     [1, 2_048, 128],
+    [1, 5_000, 4],
+    [1, 5_000, 12],
 ];
 
 /// Query heads, key-value heads and their length.

@@ -29,8 +29,8 @@ const SPAN_TOKENS: usize = 4 * BLOCK_TOKENS;
 /// Rows, each a head of a query, that a task takes together: a span is widened once for all of them.
 const ROWS_PER_TASK: usize = 96;
 
-/// Tasks for each thread, if there are rows enough, so that none waits long for the others.
-const TASKS_PER_THREAD: usize = 8;
+/// Tasks for each thread, if there is work enough, so that none waits long for the others.
+const TASKS_PER_THREAD: usize = 4;
 
 /// Consecutive rows of a step that belong to one sequence.
 #[derive(Debug, Clone, Copy)]
@@ -138,13 +138,15 @@ pub fn attend(
     });
 }
 
-/// The step's work in pieces, the longest contexts first so that no thread is left with one alone.
+/// The step's work in pieces of about the same size, the longest contexts first so that no thread is left with one alone.
 fn tasks<'a>(chunks: &[Chunk<'a>], [kv_heads, group]: [usize; 2], threads: usize) -> Vec<Task<'a>> {
-    let rows: usize = chunks.iter().map(|it| it.rows).sum();
-    let share = rows * kv_heads / (threads * TASKS_PER_THREAD);
-    let queries = share.clamp(1, (ROWS_PER_TASK / group).max(1));
+    let work = |chunk: &Chunk<'_>| chunk.rows * (chunk.start + chunk.rows);
+    let total: usize = chunks.iter().map(work).sum();
+    let share = total * kv_heads / (threads * TASKS_PER_THREAD);
+    let queries_max = (ROWS_PER_TASK / group).max(1);
     let mut tasks = Vec::new();
     for &chunk in chunks {
+        let queries = (share / (chunk.start + chunk.rows)).clamp(1, queries_max);
         for first in (0..chunk.rows).step_by(queries) {
             let count = queries.min(chunk.rows - first);
             tasks.extend((0..kv_heads).map(|kv_head| Task {

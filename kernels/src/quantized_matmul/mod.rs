@@ -128,12 +128,19 @@ impl Columns<'_> {
         let offset = row * self.width + self.first_column + column;
         // SAFETY: each tile is computed by one task, and rows within a task differ.
         let part = unsafe { self.out.part(offset, count) };
-        // A whole tile has a known length, so that its copy is no call.
+        // A whole tile has a known length, so that its copy is no call, as long as the other one lies
+        // elsewhere: side by side, the compiler makes one call of both.
         match part.first_chunk_mut::<TILE>() {
             Some(whole) => *whole = *values,
-            None => part.copy_from_slice(&values[..count]),
+            None => write_some(part, values),
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn write_some(part: &mut [f32], values: &[f32; TILE]) {
+    part.copy_from_slice(&values[..part.len()]);
 }
 
 fn multiply_tiles(
