@@ -88,6 +88,19 @@ fn every_option_is_in_the_docs_and_no_other() {
 }
 
 #[test]
+fn the_schema_that_is_published_is_the_one_that_is_made() {
+    let (succeeded, made) = Shell::new().run("sconce config schema", &[]);
+    assert!(succeeded, "{made}");
+    let path = docs::markdown::root().join("docs/config.schema.json");
+    let published = std::fs::read_to_string(path).unwrap();
+    assert_eq!(
+        published.trim(),
+        made.trim(),
+        "write it anew: sconce config schema > docs/config.schema.json"
+    );
+}
+
+#[test]
 fn every_field_of_the_api_is_in_the_docs_and_no_other() {
     let wire = Sources::read("crates/sconce-http/src/wire");
     let mut found = BTreeSet::new();

@@ -13,6 +13,7 @@ mod bad_input;
 mod call_fixtures;
 mod call_probe;
 mod command_line;
+mod config;
 mod crowd;
 mod encoders;
 mod keys;

@@ -139,6 +139,12 @@ impl Server {
             .unwrap()
     }
 
+    /// Looks with a key.
+    pub(crate) async fn get_as(&self, key: &str, path: &str) -> Response {
+        let request = self.client.get(format!("{}{path}", self.url));
+        request.bearer_auth(key).send().await.unwrap()
+    }
+
     /// Asks with a key.
     pub(crate) async fn post_as(&self, key: &str, path: &str, body: &Value) -> Response {
         let request = self.client.post(format!("{}{path}", self.url));

@@ -43,6 +43,7 @@ pub struct Metrics {
     limits_reached: IntCounterVec,
     resident_memory_bytes: Gauge,
     records: Arc<RecordMetrics>,
+    config_failed: Gauge,
 }
 
 /// The metrics of one model.
@@ -247,6 +248,10 @@ impl Metrics {
                 "Requests that were turned away before their first token.",
             ),
             limits_reached: make.limits_reached(),
+            config_failed: make.gauge(
+                "sconce_config_reload_failed",
+                "One while the config and the keys that were read last have a fault, and older ones hold.",
+            ),
             resident_memory_bytes: make.gauge(
                 "process_resident_memory_bytes",
                 "Resident memory of the process; zero where the system does not tell.",
@@ -288,6 +293,11 @@ impl Metrics {
             registry: &self.registry,
             model: Some(name),
         }))
+    }
+
+    /// Notes whether the config could be read again.
+    pub fn config_reloaded(&self, succeeded: bool) {
+        self.config_failed.set(f64::from(u8::from(!succeeded)));
     }
 
     pub(crate) fn limit_reached(&self, exceeded: &Exceeded) {

@@ -1,6 +1,7 @@
 //! Who may ask the server, and how much, from the command line.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -18,7 +19,7 @@ pub(crate) struct Entrance {
     pub(crate) access: Access,
     pub(crate) accounts: Accounts,
     /// Whether a restart forgets what was used.
-    forgets: bool,
+    pub(crate) forgets: bool,
 }
 
 impl Entrance {
@@ -47,12 +48,7 @@ impl Entrance {
                 forgets,
             });
         }
-        if !listen.ip().is_loopback() {
-            bail!(
-                "--listen {listen} can be reached from other machines, and nothing keeps strangers out; \
-                 make a key with `sconce keys add` and give its file with --keys, or listen on 127.0.0.1"
-            );
-        }
+        check_reach(*listen)?;
         let hosts = HostNames::local_and(allow_host.clone());
         Ok(Self {
             access: Access::Open(Arc::new(hosts)),
@@ -61,35 +57,39 @@ impl Entrance {
         })
     }
 
-    /// Reads the file of keys again at each SIGHUP; one with a fault changes nothing.
-    #[cfg(unix)]
-    pub(crate) fn reload_on_hangup(&self, file: Option<PathBuf>) -> Result<()> {
-        let (Access::Keys(shared), Some(file)) = (self.access.clone(), file) else {
-            return Ok(());
-        };
-        let forgets = self.forgets;
-        let kind = tokio::signal::unix::SignalKind::hangup();
-        let mut hangup = tokio::signal::unix::signal(kind)?;
-        tokio::spawn(async move {
-            while hangup.recv().await.is_some() {
-                let read = keys::read(&file);
-                match read.and_then(|it| check_budgets(&it, forgets).map(|()| it)) {
-                    Ok(ring) => {
-                        tracing::info!(keys = ring.keys().len(), "the keys were read again");
-                        shared.replace(ring);
-                    }
-                    Err(error) => tracing::error!("the keys stay as they were: {error:#}"),
-                }
-            }
-        });
-        Ok(())
+    /// The keys that are asked for.
+    pub(crate) fn keys(&self) -> Option<SharedKeys> {
+        match &self.access {
+            Access::Keys(shared) => Some(shared.clone()),
+            Access::Open(_) => None,
+        }
     }
 
-    /// There is no such signal here: keys change with a restart.
-    #[cfg(not(unix))]
-    pub(crate) fn reload_on_hangup(&self, _: Option<PathBuf>) -> Result<()> {
-        Ok(())
+    /// The keys in `file`, if a server can ask for them that `forgets` what they use or does not.
+    pub(crate) fn ring(file: &Path, forgets: bool) -> Result<KeyRing> {
+        let ring = keys::read(file)?;
+        check_budgets(&ring, forgets)?;
+        Ok(ring)
     }
+
+    /// Whether a server could open this entrance. Nothing is written.
+    pub(crate) fn check(arguments: &AccessArguments) -> Result<()> {
+        match &arguments.keys {
+            Some(file) => keys::read(file).map(drop),
+            None => check_reach(arguments.listen),
+        }
+    }
+}
+
+/// Without keys, strangers must not reach the server.
+fn check_reach(listen: SocketAddr) -> Result<()> {
+    if !listen.ip().is_loopback() {
+        bail!(
+            "--listen {listen} can be reached from other machines, and nothing keeps strangers out; \
+             make a key with `sconce keys add` and give its file with --keys, or listen on 127.0.0.1"
+        );
+    }
+    Ok(())
 }
 
 fn kept(folder: Option<PathBuf>) -> Result<Accounts> {

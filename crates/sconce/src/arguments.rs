@@ -10,6 +10,7 @@ use sconce_domain::Limits;
 use sconce_model::Encoding;
 
 use crate::byte_count;
+use crate::logging;
 use crate::model_limit::ModelLimit;
 
 /// A self-hosted server for open-weight language models.
@@ -22,7 +23,13 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) fetch: FetchArguments,
 
-    /// How log lines on standard error look. The level comes from RUST_LOG.
+    /// Which log lines are written: error, warn, info, debug or trace, or RUST_LOG's directives for
+    /// parts of the program.
+    #[arg(long, global = true, env = "RUST_LOG", default_value = "info", value_name = "LEVEL",
+          value_parser = logging::checked)]
+    pub(crate) log_level: String,
+
+    /// How log lines on standard error look.
     #[arg(long, global = true, value_enum, default_value = "text")]
     pub(crate) log_format: LogFormat,
 }
@@ -38,7 +45,7 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve models over OpenAI's HTTP API.
-    Serve(ServeArguments),
+    Serve(Box<ServeArguments>),
     /// List, fetch and check models.
     Models {
         #[command(subcommand)]
@@ -55,6 +62,11 @@ pub(crate) enum Command {
     Records {
         #[command(subcommand)]
         action: RecordsAction,
+    },
+    /// Check a config file, tell what it may say, and show what holds in the end.
+    Config {
+        #[command(subcommand)]
+        action: ConfigAction,
     },
     /// Show what this machine has, what each model needs and what a running server holds.
     Doctor(DoctorArguments),
@@ -88,13 +100,30 @@ pub(crate) struct FetchArguments {
     pub(crate) python: PathBuf,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// Look at a config file as far as a server can without loading a model.
+    Check {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Show what a server with these options would do, setting by setting, and where each comes from.
+    Show(Box<ServeArguments>),
+    /// Print the JSON Schema of a config file.
+    Schema,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
+    /// A TOML file that says what these options say, by the same names with _ for -. What is given here
+    /// wins over it. SIGHUP has it read again.
+    #[arg(long, env = "SCONCE_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Models, each a name, a path to a .gguf file or to a folder with config.json, HUB/REPO:FILE, or
     /// HUB/REPO; the first one answers requests that name none [default: default].
     #[arg(value_name = "MODEL")]
     pub(crate) named: Vec<String>,
-    /// A model, as above. May be given several times.
+    /// A model to serve, in any of the forms of MODEL. May be given several times.
     #[arg(long, short, value_name = "MODEL")]
     pub(crate) model: Vec<String>,
     #[command(flatten)]

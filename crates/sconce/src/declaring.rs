@@ -1,5 +1,6 @@
 //! Which models a server has: from the command line to declared models.
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -67,6 +68,24 @@ pub(crate) fn declare(
             Takes::Answers(limits) => shared.declare_generator(pipeline, named, limits)?,
             Takes::Texts(texts_max) => shared.declare_encoder(pipeline, named, texts_max)?,
         }
+    }
+    Ok(())
+}
+
+/// Whether there are such models, as far as it can be known without fetching or reading one.
+pub(crate) fn check(arguments: &ServeArguments, fetching: &FetchArguments) -> Result<()> {
+    let mut names = HashSet::new();
+    for declaration in declarations(arguments)? {
+        let Named { name, aliases, .. } = declaration.named;
+        for name in std::iter::once(name).chain(aliases) {
+            if names.contains(&name) {
+                bail!("two models are called {name}; leave one of them or its alias out");
+            }
+            names.insert(name);
+        }
+    }
+    if let Some(folder) = fetching.cache_dir.as_ref().filter(|it| it.is_file()) {
+        bail!("cache_dir {} is a file and no folder", folder.display());
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `sconce serve`: listen at once, load, answer until told to stop.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -10,21 +11,31 @@ use tokio::net::TcpListener;
 
 use crate::access::Entrance;
 use crate::arguments::{FetchArguments, ServeArguments};
+use crate::config::Merged;
+use crate::logging::LogLevel;
 use crate::output::say;
 use crate::recording::recorded;
+use crate::reload::Reload;
 use crate::signals::StopSignal;
 use crate::{declaring, sizing};
 
 /// Serves until a signal comes, then lets running requests finish.
-pub(crate) async fn run(arguments: ServeArguments, fetching: &FetchArguments) -> Result<()> {
+pub(crate) async fn run(
+    arguments: ServeArguments,
+    fetching: &FetchArguments,
+    (words, merged, log_level): (Vec<OsString>, Merged, LogLevel),
+) -> Result<()> {
     let entrance = Entrance::open(&arguments.access)?;
-    entrance.reload_on_hangup(arguments.access.keys.clone())?;
     let memory_bytes = arguments
         .sharing
         .memory_max
         .or_else(sizing::free_memory_bytes);
+    let keys = entrance.keys();
+    let forgets = entrance.forgets;
     let pipeline = pipeline(&arguments, memory_bytes).charging(entrance.accounts);
     let pipeline = Arc::new(recorded(pipeline, &arguments.records)?);
+    let changing = (log_level, Arc::clone(&pipeline));
+    Reload::new(words, &merged, (keys, forgets), changing).at_each_hangup()?;
     declaring::declare(&pipeline, &arguments, fetching, memory_bytes)?;
     let listener = bind(arguments.access.listen).await?;
     let address = listener.local_addr()?;
