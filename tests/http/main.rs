@@ -26,3 +26,4 @@ mod server;
 mod stream;
 mod structured;
 mod tools;
+mod windows;

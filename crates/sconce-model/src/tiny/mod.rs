@@ -55,6 +55,17 @@ impl TinyCheckpoint {
         Self::with_extras(family, weights, 2, Vec::new())
     }
 
+    /// The same with so many layers, of which those that have a window in the family's way see `window`
+    /// positions.
+    ///
+    /// # Panics
+    /// If `family` is none of those that can be loaded, or has no windows.
+    #[must_use]
+    pub fn with_window(family: &str, layers: usize, window: u32) -> Self {
+        let extras = vec![("attention.sliding_window", Value::U32(window))];
+        Self::with_extras(family, TensorType::F32, layers, extras)
+    }
+
     /// The same with so many layers and with keys that the family reads beside its sizes.
     ///
     /// # Panics
