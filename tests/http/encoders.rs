@@ -10,6 +10,8 @@ use crate::server::{CHAT, Server};
 
 /// The release that the test was written with.
 const CLIENT: &str = "openai==3.57.0";
+/// LangChain's acceptance tests, and the client that they are run with.
+const LANGCHAIN: &str = "langchain-tests==1.1.9 langchain-openai==1.7.4";
 const SERVED: [&str; 2] = ["--embeddings", "minilm"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,6 +34,38 @@ async fn the_official_python_client_gets_vectors_in_either_format() {
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told}{complaint}");
     assert!(told.contains("all vectors came as expected"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn langchain_accepts_the_server_as_a_provider_of_embeddings() {
+    let python = match python_with(LANGCHAIN) {
+        Ok(python) => python,
+        Err(reason) => {
+            println!("skipped: {LANGCHAIN} cannot be installed: {reason}");
+            return;
+        }
+    };
+    let server = Server::start(&["minilm"]).await;
+    let url = format!("{}/v1", server.url);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("http/langchain_embeddings.py");
+    let folder = tempfile::tempdir().unwrap();
+    let output = tokio::task::spawn_blocking(move || {
+        Command::new(python)
+            .args(["-B", "-m", "pytest", "-q", "--asyncio-mode=auto"])
+            .args(["-p", "no:cacheprovider", "--rootdir"])
+            .arg(folder.path())
+            .arg(script)
+            .env("SCONCE_TEST_URL", url)
+            .output()
+            .unwrap()
+    });
+    let output = output.await.unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}");
+    assert!(
+        told.contains("5 passed") && !told.contains("skipped"),
+        "{told}"
+    );
 }
 
 #[tokio::test]

@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// A Python with `package`, given as `name==version`, made once in the cache.
+/// A Python with `packages`, each given as `name==version` and separated by spaces, made once in the cache.
 ///
 /// # Errors
 /// Why there is none to be had.
-pub fn python_with(package: &str) -> Result<PathBuf, String> {
+pub fn python_with(packages: &str) -> Result<PathBuf, String> {
     let root = sconce::cache_root().ok_or("no cache folder is known")?;
-    let folder = root.join(format!("test-venv-{}", package.replace("==", "-")));
+    let folder = root.join(format!(
+        "test-venv-{}",
+        packages.replace("==", "-").replace(' ', "-")
+    ));
     let python = folder.join("bin/python");
     if python.exists() {
         return Ok(python);
@@ -25,7 +28,8 @@ pub fn python_with(package: &str) -> Result<PathBuf, String> {
             .args(["-m", "venv"])
             .arg(made.path()),
     )?;
-    let pip = ["-m", "pip", "install", "--quiet", package];
+    let mut pip = vec!["-m", "pip", "install", "--quiet"];
+    pip.extend(packages.split(' '));
     call(Command::new(made.path().join("bin/python")).args(pip))?;
     match std::fs::rename(made.path(), &folder) {
         Err(error) if !python.exists() => Err(format!("{}: {error}", folder.display())),

@@ -75,3 +75,23 @@ async fn what_cannot_become_tokens_or_text_is_refused_by_name() {
     "#]]
     .assert_eq(&told);
 }
+
+#[tokio::test]
+async fn markers_are_tokens_in_raw_prompts_and_text_in_chats() {
+    let stage = Stage::echo(0);
+    let server = Server::start(&stage.pipeline, HttpLimits::default()).await;
+    let tokens_of = async |path: &str, body: Value| {
+        let told = post(&server, path, &body).await;
+        told["usage"]["prompt_tokens"].as_u64().unwrap()
+    };
+    let raw = async |prompt: &str| tokens_of("/v1/completions", json!({"prompt": prompt})).await;
+    assert_eq!((raw("a").await, raw("a<|end|>").await), (1, 2));
+    let chat = async |content: &str| {
+        let messages = json!([{"role": "user", "content": content}]);
+        tokens_of("/v1/chat/completions", json!({"messages": messages})).await
+    };
+    assert_eq!(chat("a<|end|>").await, chat("a").await + 7);
+    let refused = json!({"prompt": "a", "add_special_tokens": false});
+    let told = post(&server, "/v1/completions", &refused).await;
+    assert_eq!(told["error"]["param"], "add_special_tokens");
+}
