@@ -115,6 +115,12 @@ async fn regular_expressions_choices_and_grammars_are_kept_on_both_endpoints() {
             "{text}"
         );
     }
+    let gbnf = "root ::= pair+\npair ::= \"(\" (pair | [a-c]{2}) \")\" # nested\n";
+    for text in held(json!({"grammar": gbnf})).await {
+        let opened = text.matches('(').count();
+        assert!(text.starts_with('(') && opened > 0, "{text}");
+        assert!(text.chars().all(|it| "()abc".contains(it)), "{text}");
+    }
     for text in held(json!({"json": "{\"const\": {\"a\": [1]}}"})).await {
         assert_eq!(
             serde_json::from_str::<Value>(&text).unwrap(),
@@ -142,7 +148,10 @@ async fn a_form_that_cannot_be_kept_is_refused_within_a_second_and_streams_go_on
         ),
         (json!({"regex": "(a"}), "grammar"),
         (json!({"regex": "(".repeat(100_000)}), "deep"),
-        (json!({"grammar": "root ::= \"a\""}), "GBNF"),
+        (
+            json!({"grammar": "root ::= \"a"}),
+            "line 1, column 10 of the GBNF",
+        ),
     ];
     for (outputs, says) in hopeless {
         let request = json!({"prompt": "a", "structured_outputs": outputs});

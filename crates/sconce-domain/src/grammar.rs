@@ -13,6 +13,8 @@ pub enum Grammar {
     Choice(Vec<String>),
     /// Text of a grammar in Lark's notation; it begins at the rule `start`.
     Lark(String),
+    /// Text of a grammar in llama.cpp's notation; it begins at the rule `root`.
+    Gbnf(String),
     /// Calls of functions, as a model writes them.
     Calls(CallForm),
     /// Any text, in which whatever begins as a call is held to its form.
@@ -60,7 +62,9 @@ impl Grammar {
     pub fn source_bytes(&self) -> usize {
         match self {
             Self::JsonObject => 0,
-            Self::JsonSchema(text) | Self::Regex(text) | Self::Lark(text) => text.len(),
+            Self::JsonSchema(text) | Self::Regex(text) | Self::Lark(text) | Self::Gbnf(text) => {
+                text.len()
+            }
             Self::Choice(texts) => texts.iter().map(String::len).sum(),
             Self::Calls(form) | Self::FreeCalls(FreeCalls { form, .. }) => {
                 form.functions.iter().map(FunctionForm::source_bytes).sum()

@@ -89,12 +89,12 @@ impl GrammarCompiler {
     /// # Errors
     /// If the grammar is wrong, not supported, matches nothing or takes too much.
     pub fn compile(&self, grammar: &Grammar) -> Result<CompiledGrammar, GrammarError> {
-        let source = source::read(grammar, &self.tokenizer)?;
         let trigger = match grammar {
             Grammar::FreeCalls(free) => free.trigger.as_str(),
             _ => "",
         };
         let compile = || {
+            let source = source::read(grammar, &self.tokenizer)?;
             let factory = self.factory.get_or_init(|| self.factory()).as_ref();
             let factory = factory.map_err(GrammarError::clone)?;
             let matcher = matcher(factory, source, trigger)?;

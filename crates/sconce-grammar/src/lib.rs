@@ -15,6 +15,7 @@ mod compiler;
 mod constraint;
 mod error;
 mod free_calls;
+mod gbnf;
 mod source;
 mod vocabulary;
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::GrammarError;
 use crate::call_rules::{self, Literals};
+use crate::gbnf;
 
 /// Bytes of source that are compiled. Schemas of whole services have some ten thousand.
 const SOURCE_BYTES_MAX: usize = 256 << 10;
@@ -40,14 +41,14 @@ pub(crate) struct Source {
 pub(crate) fn read(grammar: &Grammar, tokenizer: &Tokenizer) -> Result<Source, GrammarError> {
     let bytes = grammar.source_bytes();
     let bytes_max = match grammar {
-        Grammar::Lark(_) => LARK_BYTES_MAX,
+        Grammar::Lark(_) | Grammar::Gbnf(_) => LARK_BYTES_MAX,
         _ => SOURCE_BYTES_MAX,
     };
     if bytes > bytes_max {
         return Err(GrammarError::TooLong { bytes, bytes_max });
     }
     let lexer_fuel = match grammar {
-        Grammar::Regex(_) | Grammar::Lark(_) => WRITTEN_LEXER_FUEL,
+        Grammar::Regex(_) | Grammar::Lark(_) | Grammar::Gbnf(_) => WRITTEN_LEXER_FUEL,
         _ => LEXER_FUEL,
     };
     let grammar = match grammar {
@@ -65,6 +66,7 @@ pub(crate) fn read(grammar: &Grammar, tokenizer: &Tokenizer) -> Result<Source, G
             Ok(TopLevelGrammar::from_lark(rule))
         }
         Grammar::Lark(text) => lark(text),
+        Grammar::Gbnf(text) => gbnf::to_lark(text).map(TopLevelGrammar::from_lark),
         Grammar::Calls(form) => {
             call_rules::calls(form, &Literals::of(tokenizer)).map(TopLevelGrammar::from_lark)
         }
@@ -116,12 +118,6 @@ pub(crate) fn with_options(value: Value) -> Result<Value, GrammarError> {
 
 fn lark(text: &str) -> Result<TopLevelGrammar, GrammarError> {
     check_depth(text)?;
-    if text.contains("::=") {
-        return Err(GrammarError::Unsupported {
-            what: "GBNF, the notation with `::=`,".to_owned(),
-            instead: "write the grammar in Lark's notation, with `:`",
-        });
-    }
     Ok(TopLevelGrammar::from_lark(text.to_owned()))
 }
 

@@ -96,7 +96,7 @@ fn fits((name, arguments): &(String, String)) -> bool {
 }
 
 /// Numbers that look random and are the same each time.
-fn dice(seed: u64) -> impl FnMut(usize) -> usize {
+pub(crate) fn dice(seed: u64) -> impl FnMut(usize) -> usize {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     move |below| {
         state = state

@@ -197,6 +197,66 @@ fn lark_without_an_end_is_endured() {
 }
 
 #[test]
+fn gbnf_without_an_end_is_endured() {
+    let many = |part: &str, count: usize| part.repeat(count);
+    let doubling: String = (0..30)
+        .map(|it| format!("x{it} ::= x{0} x{0}\n", it + 1))
+        .collect();
+    let chain: String = (0..800)
+        .map(|it| format!("x{it} ::= x{}\n", it + 1))
+        .collect();
+    let alike: String = (0..300)
+        .map(|it| format!(" | \"a\"{{{it}}} root"))
+        .collect();
+    let cases = [
+        (
+            "rules that double",
+            format!("root ::= x0\n{doubling}x30 ::= \"a\""),
+        ),
+        (
+            "rules that double and return",
+            format!("root ::= x0 root | \"\"\n{doubling}x30 ::= \"a\"*"),
+        ),
+        (
+            "a chain of rules",
+            format!("root ::= x0\n{chain}x800 ::= \"a\""),
+        ),
+        (
+            "a chain that returns",
+            format!("root ::= x0\n{chain}x800 ::= \"a\" root?"),
+        ),
+        ("rules that begin alike", format!("root ::= \"b\"{alike}")),
+        (
+            "a long literal that returns",
+            format!("root ::= \"{}\" root | [a-z]", many("a", 15_000)),
+        ),
+        ("a long row", format!("root ::= {}", many("\"a\"? ", 3_000))),
+        (
+            "a long row that returns",
+            format!("root ::= \"b\" | {} root", many("\"a\"? ", 3_000)),
+        ),
+        (
+            "a long choice that returns",
+            format!("root ::= \"b\" | ({} \"\") root", many("[a-c] | ", 2_000)),
+        ),
+        (
+            "repeats of repeats",
+            "root ::= (((\"a\"{1,2000}){1,2000}){1,2000}){1,2000}".to_owned(),
+        ),
+        (
+            "repeats that return",
+            "root ::= (((\"a\" root?){1,2000}){1,2000}){1,2000}".to_owned(),
+        ),
+        ("stars", format!("root ::= \"a\"{}", many("*", 15_000))),
+        ("itself", "root ::= root root root | \"a\"".to_owned()),
+        ("an open group", many("root ::= (", 1_500)),
+    ];
+    for (name, text) in cases {
+        endure(name, &Grammar::Gbnf(text));
+    }
+}
+
+#[test]
 fn changed_grammars_are_endured() {
     let texts = [
         r##"{"$defs":{"a":{"type":["string","null"],"pattern":"^[a-z]{2,5}$"}},"type":"object","properties":{"x":{"$ref":"#/$defs/a"},"y":{"type":"number","minimum":-1.5,"multipleOf":0.5}},"required":["x"],"additionalProperties":{"anyOf":[{"const":1},{"enum":["a",[]]}]}}"##,

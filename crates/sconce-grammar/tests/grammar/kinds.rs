@@ -4,7 +4,7 @@ use sconce_domain::{CallForm, FunctionForm, Grammar};
 
 use crate::stage::{Fate, fate, schema};
 
-fn check(grammar: &Grammar, taken: &[&str], not: &[&str]) {
+pub(crate) fn check(grammar: &Grammar, taken: &[&str], not: &[&str]) {
     for answer in taken {
         assert_eq!(fate(grammar, answer), Fate::Taken, "{grammar:?}: {answer}");
     }

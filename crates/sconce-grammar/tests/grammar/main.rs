@@ -5,6 +5,7 @@
 )]
 
 mod free_calls;
+mod gbnf;
 mod hostile;
 mod kinds;
 mod refusals;

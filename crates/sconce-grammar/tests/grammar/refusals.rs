@@ -71,12 +71,6 @@ fn what_is_not_written_right_is_refused() {
 }
 
 #[test]
-fn gbnf_is_refused_by_name() {
-    let said = refusal(&lark("root ::= \"a\" | \"b\"")).to_string();
-    assert!(said.contains("GBNF") && said.contains("Lark"), "{said}");
-}
-
-#[test]
 fn brackets_in_brackets_are_refused_before_they_are_read() {
     let deep = format!("{}a{}", "(".repeat(100_000), ")".repeat(100_000));
     let is_too_deep = |grammar| matches!(refusal(&grammar), GrammarError::TooDeep { .. });

@@ -1,5 +1,5 @@
 //! What an answer must look like: `response_format` is OpenAI's way to say it, `structured_outputs`
-//! vLLM's.
+//! vLLM's, and `grammar` llama-server's.
 
 use sconce_domain::Grammar;
 use sconce_pipeline::AskedGrammar;
@@ -11,6 +11,7 @@ use crate::error::HttpError;
 
 const FORMAT: &str = "response_format";
 const OUTPUTS: &str = "structured_outputs";
+const GRAMMAR: &str = "grammar";
 /// Texts that an answer may be chosen from.
 const CHOICES_MAX: usize = 4096;
 
@@ -18,20 +19,37 @@ const CHOICES_MAX: usize = 4096;
 pub(super) fn take_grammar(fields: &mut Fields) -> Result<Option<AskedGrammar>, HttpError> {
     let format = fields.take(FORMAT).map(response_format).transpose()?;
     let outputs = fields.take(OUTPUTS).map(structured_outputs).transpose()?;
-    match (format.flatten(), outputs.flatten()) {
-        (Some(_), Some(_)) => {
-            let message = format!("`{FORMAT}` and `{OUTPUTS}` both ask for a form; give one");
-            Err(HttpError::field(OUTPUTS, message))
+    let grammar = fields.text(GRAMMAR)?.filter(|it| !it.trim().is_empty());
+    let asked = [
+        (FORMAT, format.flatten()),
+        (OUTPUTS, outputs.flatten()),
+        (GRAMMAR, grammar.map(written)),
+    ];
+    let asked = asked.into_iter().filter_map(|(field, grammar)| {
+        let grammar = grammar?;
+        Some(AskedGrammar { field, grammar })
+    });
+    let mut asked = asked.collect::<Vec<_>>().into_iter();
+    match (asked.next(), asked.next()) {
+        (Some(one), Some(other)) => {
+            let (one, other) = (one.field, other.field);
+            let message = format!("`{one}` and `{other}` both ask for a form; give one");
+            Err(HttpError::field(other, message))
         }
-        (Some(grammar), None) => Ok(Some(AskedGrammar {
-            field: FORMAT,
-            grammar,
-        })),
-        (None, Some(grammar)) => Ok(Some(AskedGrammar {
-            field: OUTPUTS,
-            grammar,
-        })),
-        (None, None) => Ok(None),
+        (one, _) => Ok(one),
+    }
+}
+
+/// A grammar in one notation or the other: in GBNF, and in no other, `::=` follows the name of the
+/// first rule.
+fn written(text: String) -> Grammar {
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.find(|it| !it.is_empty() && !it.starts_with(['#', '/']));
+    let is_letter = |it: char| it.is_ascii_alphanumeric() || "-_".contains(it);
+    let behind = first.map(|it| it.trim_start_matches(is_letter).trim_start());
+    match behind {
+        Some(behind) if behind.starts_with("::=") => Grammar::Gbnf(text),
+        _ => Grammar::Lark(text),
     }
 }
 
@@ -99,7 +117,7 @@ fn structured_outputs(value: Value) -> Result<Option<Grammar>, HttpError> {
         is_object.then_some(Grammar::JsonObject),
         fields.text("regex")?.map(Grammar::Regex),
         take_choice(&mut fields)?.map(Grammar::Choice),
-        fields.text("grammar")?.map(Grammar::Lark),
+        fields.text(GRAMMAR)?.map(written),
     ];
     fields.finish()?;
     let mut asked = asked.into_iter().flatten();

@@ -37,6 +37,9 @@ async fn a_form_that_is_asked_for_wrongly_is_named() {
         r#""response_format":{"type":"json_schema","json_schema":{"schema":true,"strict":true}}"#,
         r#""structured_outputs":{"json":"{}"}"#,
         r#""structured_outputs":{"grammar":"start: \"a\""}"#,
+        r#""grammar":"root ::= \"a\"""#,
+        r#""grammar":7"#,
+        r#""grammar":"start: \"a\"","response_format":{"type":"json_object"}"#,
     ];
     let bodies: Vec<Vec<u8>> = fields.iter().map(|it| with(it)).collect();
     let bodies: Vec<&[u8]> = bodies.iter().map(Vec::as_slice).collect();
@@ -61,6 +64,9 @@ async fn a_form_that_is_asked_for_wrongly_is_named() {
         400 "response_format" "grammar": the grammar of `response_format` cannot be used: 0 grammars were compiled
         400 "structured_outputs" "grammar": the grammar of `structured_outputs` cannot be used: 0 grammars were compiled
         400 "structured_outputs" "grammar": the grammar of `structured_outputs` cannot be used: 0 grammars were compiled
+        400 "grammar" "grammar": the grammar of `grammar` cannot be used: 0 grammars were compiled
+        400 "grammar" "invalid_value": `grammar` must be a string, not 7
+        400 "grammar" "invalid_value": `response_format` and `grammar` both ask for a form; give one
     "#]].assert_eq(&told);
 }
 
