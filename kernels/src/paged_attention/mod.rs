@@ -29,8 +29,8 @@ const SPAN_TOKENS: usize = 4 * BLOCK_TOKENS;
 /// Rows, each a head of a query, that a task takes together: a span is widened once for all of them.
 const ROWS_PER_TASK: usize = 96;
 
-/// Tasks for each thread, if there is work enough, so that none waits long for the others.
-const TASKS_PER_THREAD: usize = 4;
+/// What widening a position costs a task, in rows that could attend to it meanwhile.
+const WIDENING_COST_ROWS: usize = 12;
 
 /// Consecutive rows of a step that belong to one sequence.
 #[derive(Debug, Clone, Copy)]
@@ -138,15 +138,27 @@ pub fn attend(
     });
 }
 
-/// The step's work in pieces of about the same size, the longest contexts first so that no thread is left with one alone.
+/// The step's work in pieces, the longest contexts first so that no thread is left with one alone.
 fn tasks<'a>(chunks: &[Chunk<'a>], [kv_heads, group]: [usize; 2], threads: usize) -> Vec<Task<'a>> {
-    let work = |chunk: &Chunk<'_>| chunk.rows * (chunk.start + chunk.rows);
-    let total: usize = chunks.iter().map(work).sum();
-    let share = total * kv_heads / (threads * TASKS_PER_THREAD);
     let queries_max = (ROWS_PER_TASK / group).max(1);
+    let cost = |queries: usize| WIDENING_COST_ROWS + queries * group;
+    let context = |chunk: &Chunk<'_>| (chunk.start + chunk.rows).max(1);
+    let whole = |chunk: &Chunk<'_>| {
+        chunk.rows.div_ceil(queries_max) * cost(queries_max.min(chunk.rows)) * context(chunk)
+    };
+    let total: usize = chunks.iter().map(whole).sum::<usize>() * kv_heads;
     let mut tasks = Vec::new();
     for &chunk in chunks {
-        let queries = (share / (chunk.start + chunk.rows)).clamp(1, queries_max);
+        let others = (total - whole(&chunk) * kv_heads) / context(&chunk);
+        // Each piece widens the context anew, so they are as few as keep the threads busy: the time of
+        // the thread that takes most, or of all work shared evenly, whichever is more.
+        let time = |queries: &usize| {
+            let pieces = chunk.rows.div_ceil(*queries) * kv_heads;
+            let longest = pieces.div_ceil(threads) * threads * cost(*queries);
+            longest.max(pieces * cost(*queries) + others)
+        };
+        let choice = (1..=queries_max.min(chunk.rows)).rev().min_by_key(time);
+        let queries = choice.unwrap_or(1);
         for first in (0..chunk.rows).step_by(queries) {
             let count = queries.min(chunk.rows - first);
             tasks.extend((0..kv_heads).map(|kv_head| Task {

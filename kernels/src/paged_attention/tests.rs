@@ -346,3 +346,29 @@ fn a_sink_takes_its_share_of_each_row_on_every_instruction_set() {
         }
     }
 }
+
+#[test]
+fn work_is_cut_no_finer_than_keeps_the_threads_busy() {
+    let blocks: Vec<u32> = (0..400).collect();
+    let chunk = |start, rows| Chunk {
+        first_row: 0,
+        rows,
+        start,
+        first_block: 0,
+        blocks: &blocks,
+    };
+    let counts = |chunks: &[Chunk<'_>], threads| {
+        let tasks = tasks(chunks, [3, 3], threads);
+        for (index, chunk) in chunks.iter().enumerate() {
+            let of_chunk = tasks.iter().filter(|it| it.chunk.start == chunk.start);
+            let rows: usize = of_chunk.map(|it| it.count).sum();
+            assert_eq!(rows, chunk.rows * 3, "chunk {index}");
+        }
+        (tasks.len(), tasks[0].count)
+    };
+    assert_eq!(counts(&[chunk(5_000, 4)], 2), (3, 4));
+    assert_eq!(counts(&[chunk(5_000, 4)], 16), (12, 1));
+    assert_eq!(counts(&[chunk(0, 512)], 2), (48, 32));
+    let crowd: Vec<_> = (0..32).map(|it| chunk(100 + it, 1)).collect();
+    assert_eq!(counts(&crowd, 2), (96, 1));
+}
