@@ -1,23 +1,23 @@
-//! Sends the answers to one request: as one object, or as server-sent events.
+//! Sends the answers to one request: as one object, or as a stream.
 //!
-//! An answer that fails after its stream began can change no status any more: an event with an error
-//! object says so, and the stream closes without `[DONE]`, as OpenAI's own clients expect.
+//! An answer that fails after its stream began can change no status any more: the stream says so in its
+//! dialect's words, and closes.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, stream};
-use sconce_domain::{Failure, FinishReason, Usage};
-use sconce_pipeline::{AnswerEvent, AnswerStream, CallPart};
+use sconce_domain::{Failure, FinishReason};
+use sconce_pipeline::{AnswerEvent, AnswerStream};
 
-use crate::dialect::{Dialect, Ending, Gathered, Piece};
+use crate::dialect::{Dialect, Frame, Framing, Gathered};
 use crate::error::HttpError;
-use crate::wire::Delivery;
+use crate::wire::parsed::Delivery;
 
 /// How often a quiet stream shows that it is alive. Proxies give up after 30 to 60 seconds.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -34,8 +34,7 @@ where
     match delivery {
         Delivery::Whole => whole(answers, &dialect).await,
         Delivery::Stream | Delivery::StreamWithUsage => {
-            let usage = delivery == Delivery::StreamWithUsage;
-            Ok(events(EventWriter::new(answers, dialect, usage)))
+            Ok(streamed(FrameWriter::new(answers, dialect)))
         }
     }
 }
@@ -43,7 +42,6 @@ where
 /// Gathers all answers. If the client leaves, the handler is dropped here, and with it `answers`.
 async fn whole(mut answers: AnswerStream, dialect: &impl Dialect) -> Result<Response, HttpError> {
     let mut gathered: Vec<Gathered> = Vec::new();
-    let mut used = Usage::default();
     while let Some(event) = answers.next().await {
         match event {
             AnswerEvent::Piece {
@@ -66,14 +64,20 @@ async fn whole(mut answers: AnswerStream, dialect: &impl Dialect) -> Result<Resp
                 answers.break_off().await;
                 return Err(failure.into());
             }
-            AnswerEvent::Finished { choice, reason } => {
-                slot(&mut gathered, choice).reason = Some(reason);
+            AnswerEvent::Finished {
+                choice,
+                reason,
+                stopped_by,
+            } => {
+                let answer = slot(&mut gathered, choice);
+                answer.reason = Some(reason);
+                answer.stopped_by = stopped_by;
             }
-            AnswerEvent::Done(usage) => used = usage,
+            AnswerEvent::Done(_) => {}
         }
     }
     let json = HeaderValue::from_static("application/json");
-    let body = Body::from(dialect.whole(gathered, used));
+    let body = Body::from(dialect.whole(gathered, &answers.progress()));
     Ok(([(header::CONTENT_TYPE, json)], body).into_response())
 }
 
@@ -85,118 +89,86 @@ fn slot(gathered: &mut Vec<Gathered>, choice: u32) -> &mut Gathered {
     &mut gathered[index]
 }
 
-fn events<D: Dialect + Send + 'static>(writer: EventWriter<D>) -> Response {
-    let stream = data_of(writer).map(|it| Ok::<_, Infallible>(Event::default().data(it)));
-    let sse = Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+fn streamed<D: Dialect + Send + 'static>(writer: FrameWriter<D>) -> Response {
     // Proxies of the nginx family hold events back unless they are told not to.
     let unbuffered = (
         HeaderName::from_static("x-accel-buffering"),
         HeaderValue::from_static("no"),
     );
+    let frames = frames_of(writer);
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    let keep_alive = match D::FRAMING {
+        Framing::Events => keep_alive,
+        Framing::EventsWithPing { event, data } => {
+            keep_alive.event(Event::default().event(event).data(data))
+        }
+        Framing::Lines => return ([unbuffered], lines(frames)).into_response(),
+    };
+    let events = frames.map(|it| {
+        let event = Event::default().data(it.data);
+        Ok::<_, Infallible>(match it.event {
+            Some(name) => event.event(name),
+            None => event,
+        })
+    });
+    let sse = Sse::new(events).keep_alive(keep_alive);
     ([unbuffered], sse).into_response()
 }
 
-/// The events' data, one after the other. Dropping it drops the answers.
-fn data_of<D: Dialect + Send + 'static>(
-    writer: EventWriter<D>,
-) -> impl Stream<Item = String> + Send {
+fn lines(frames: impl Stream<Item = Frame> + Send + 'static) -> Response {
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    let lines = frames.map(|it| Ok::<_, Infallible>(Bytes::from(it.data + "\n")));
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(lines)).into_response()
+}
+
+/// The frames, one after the other. Dropping it drops the answers.
+fn frames_of<D: Dialect + Send + 'static>(
+    writer: FrameWriter<D>,
+) -> impl Stream<Item = Frame> + Send {
     stream::unfold(writer, |mut writer| async move {
-        let data = writer.next().await?;
-        Some((data, writer))
+        let frame = writer.next().await?;
+        Some((frame, writer))
     })
 }
 
-/// Turns answer events into the data of server-sent events.
-struct EventWriter<D> {
+/// Turns answer events into frames.
+struct FrameWriter<D> {
     /// Gone once there is nothing more to say; what has not ended is cancelled then.
     answers: Option<AnswerStream>,
     dialect: D,
-    tells_usage: bool,
-    choices: Vec<Told>,
-    ready: VecDeque<String>,
+    ready: VecDeque<Frame>,
 }
 
-/// What was told of a choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Told {
-    #[default]
-    Nothing,
-    Text,
-    /// A call at least that is complete.
-    Calls,
-}
-
-impl<D: Dialect> EventWriter<D> {
-    fn new(answers: AnswerStream, dialect: D, tells_usage: bool) -> Self {
-        let (choices, ready) = (Vec::new(), VecDeque::new());
+impl<D: Dialect> FrameWriter<D> {
+    fn new(answers: AnswerStream, dialect: D) -> Self {
         Self {
             answers: Some(answers),
             dialect,
-            tells_usage,
-            choices,
-            ready,
+            ready: VecDeque::new(),
         }
     }
 
-    async fn next(&mut self) -> Option<String> {
+    async fn next(&mut self) -> Option<Frame> {
         loop {
-            if let Some(data) = self.ready.pop_front() {
-                return Some(data);
+            if let Some(frame) = self.ready.pop_front() {
+                return Some(frame);
             }
-            match self.answers.as_mut()?.next().await {
+            let answers = self.answers.as_mut()?;
+            let event = answers.next().await;
+            let progress = answers.progress();
+            match event {
                 Some(AnswerEvent::Finished {
                     reason: FinishReason::Failed(failure),
                     ..
                 }) => self.fail(failure).await,
-                Some(event) => self.write(event),
+                Some(event) => {
+                    let is_last = matches!(event, AnswerEvent::Done(_));
+                    self.ready.extend(self.dialect.tell(event, &progress));
+                    if is_last {
+                        self.answers = None;
+                    }
+                }
                 None => self.answers = None,
-            }
-        }
-    }
-
-    fn write(&mut self, event: AnswerEvent) {
-        match event {
-            AnswerEvent::Piece {
-                choice,
-                text,
-                tokens,
-            } => {
-                self.open(choice);
-                let data = self.dialect.piece(Piece {
-                    choice,
-                    text,
-                    tokens,
-                });
-                self.ready.push_back(data);
-            }
-            AnswerEvent::Thought { choice, text } => {
-                self.open(choice);
-                self.ready.extend(self.dialect.thought(choice, text));
-            }
-            AnswerEvent::Call {
-                choice,
-                index,
-                part,
-            } => {
-                let told = self.open(choice);
-                if part == CallPart::Ends {
-                    *told = Told::Calls;
-                }
-                self.ready.extend(self.dialect.call(choice, index, part));
-            }
-            AnswerEvent::Finished { choice, reason } => {
-                let has_calls = *self.open(choice) == Told::Calls;
-                let ending = Ending { reason, has_calls };
-                let data = self.dialect.finish(choice, ending);
-                self.ready.push_back(data);
-            }
-            AnswerEvent::Done(usage) => {
-                if self.tells_usage {
-                    let data = self.dialect.usage(usage);
-                    self.ready.push_back(data);
-                }
-                self.ready.push_back("[DONE]".to_owned());
-                self.answers = None;
             }
         }
     }
@@ -206,24 +178,6 @@ impl<D: Dialect> EventWriter<D> {
         if let Some(answers) = self.answers.take() {
             answers.break_off().await;
         }
-        let error = HttpError::from(failure);
-        self.ready.push_back(error_data(&error));
+        self.ready.push_back(self.dialect.fail(&failure.into()));
     }
-
-    fn open(&mut self, choice: u32) -> &mut Told {
-        let index = choice as usize;
-        if self.choices.len() <= index {
-            self.choices.resize(index + 1, Told::default());
-        }
-        let told = &mut self.choices[index];
-        if *told == Told::Nothing {
-            *told = Told::Text;
-            self.ready.extend(self.dialect.opening(choice));
-        }
-        told
-    }
-}
-
-fn error_data(error: &HttpError) -> String {
-    serde_json::to_string(&error.body()).expect("an object of texts can be written")
 }

@@ -1,18 +1,9 @@
-//! What the two endpoints' answers have in common, and where they differ.
+//! What the dialects' answers have in common, and where they differ.
 
-use sconce_domain::{FinishReason, ToolCall, Usage};
-use sconce_pipeline::{CallPart, TokenReport};
-use serde::Serialize;
+use sconce_domain::{FinishReason, ToolCall};
+use sconce_pipeline::{AnswerEvent, AnswerProgress, CallPart, TokenReport};
 
-/// What stands in every object of an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Head {
-    pub(crate) id: String,
-    pub(crate) object: &'static str,
-    pub(crate) created: u64,
-    pub(crate) model: String,
-    pub(crate) system_fingerprint: &'static str,
-}
+use crate::error::HttpError;
 
 /// One answer, gathered.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -24,21 +15,55 @@ pub(crate) struct Gathered {
     pub(crate) open_call: Option<ToolCall>,
     pub(crate) tokens: Vec<TokenReport>,
     pub(crate) reason: Option<FinishReason>,
+    /// The place of the stop string that ended it.
+    pub(crate) stopped_by: Option<u32>,
 }
 
-/// Part of one answer.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Piece {
-    pub(crate) choice: u32,
-    pub(crate) text: String,
-    pub(crate) tokens: Vec<TokenReport>,
-}
-
-/// How a choice ended.
+/// How the pieces of a stream are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ending {
-    pub(crate) reason: FinishReason,
-    pub(crate) has_calls: bool,
+pub(crate) enum Framing {
+    /// Server-sent events; a comment shows that a quiet stream is alive.
+    Events,
+    /// Server-sent events; a quiet stream sends this event with this data.
+    EventsWithPing {
+        /// The event's name.
+        event: &'static str,
+        /// Its data.
+        data: &'static str,
+    },
+    /// A JSON object a line.
+    Lines,
+}
+
+/// What a stream sends at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// The event's name, where events have names.
+    pub(crate) event: Option<&'static str>,
+    /// A line of text.
+    pub(crate) data: String,
+}
+
+impl Frame {
+    /// Data without a name.
+    pub(crate) fn unnamed(data: String) -> Self {
+        Self { event: None, data }
+    }
+}
+
+/// How an endpoint writes its answers.
+pub(crate) trait Dialect {
+    /// How its streams are told.
+    const FRAMING: Framing;
+
+    /// The object that a whole answer is.
+    fn whole(&self, answers: Vec<Gathered>, progress: &AnswerProgress) -> String;
+
+    /// What a stream sends when `event` has happened; `Done` is the last, and no answer fails here.
+    fn tell(&mut self, event: AnswerEvent, progress: &AnswerProgress) -> Vec<Frame>;
+
+    /// The last that a stream sends when it breaks off.
+    fn fail(&mut self, error: &HttpError) -> Frame;
 }
 
 impl Gathered {
@@ -61,41 +86,4 @@ impl Gathered {
             CallPart::Breaks => self.open_call = None,
         }
     }
-}
-
-impl Ending {
-    pub(crate) fn without_calls(reason: FinishReason) -> Self {
-        Self {
-            reason,
-            has_calls: false,
-        }
-    }
-}
-
-/// How an endpoint writes its answers.
-pub(crate) trait Dialect {
-    /// The object that a whole answer is.
-    fn whole(&self, answers: Vec<Gathered>, usage: Usage) -> String;
-
-    /// What comes before a choice's first piece, if anything.
-    fn opening(&self, choice: u32) -> Option<String>;
-
-    /// A piece of a choice.
-    fn piece(&self, piece: Piece) -> String;
-
-    /// A piece of a choice's thoughts, where choices think.
-    fn thought(&self, _choice: u32, _text: String) -> Option<String> {
-        None
-    }
-
-    /// A part of the call of a choice at `index` among its calls, where choices call.
-    fn call(&self, _choice: u32, _index: u32, _part: CallPart) -> Option<String> {
-        None
-    }
-
-    /// A choice's end.
-    fn finish(&self, choice: u32, ending: Ending) -> String;
-
-    /// The usage, in a chunk without choices.
-    fn usage(&self, usage: Usage) -> String;
 }

@@ -5,8 +5,8 @@ use sconce_pipeline::AskKind;
 
 use crate::asked::Asked;
 use crate::error::HttpError;
+use crate::openai::{EmbeddingList, RankedList, ScoreList, parse_embed, parse_rerank, parse_score};
 use crate::routes::now_s;
-use crate::wire::{EmbeddingList, RankedList, ScoreList, parse_embed, parse_rerank, parse_score};
 
 pub(crate) async fn embed(mut asked: Asked) -> Result<Json<EmbeddingList>, HttpError> {
     let (arrival, (request, format)) = asked.read(AskKind::Embedding, parse_embed).await?;

@@ -1,11 +1,12 @@
-//! Why a request gets no answer, and the one place that says so in OpenAI's words.
+//! Why a request gets no answer, and the one place that gives each reason its status and code.
+//!
+//! The words are those of whoever asks: see `error_body.rs`.
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use sconce_domain::Failure;
 use sconce_limits::{Exceeded, LimitKind};
 use sconce_pipeline::Refusal;
-use serde::Serialize;
 
 /// Characters of a path that an error shows.
 const PATH_CHARS_MAX: usize = 200;
@@ -72,20 +73,6 @@ pub(crate) enum HttpError {
     Fault,
 }
 
-/// OpenAI's error object. All four keys are always there.
-#[derive(Debug, Serialize)]
-pub(crate) struct ErrorBody {
-    error: ErrorObject,
-}
-
-#[derive(Debug, Serialize)]
-struct ErrorObject {
-    message: String,
-    r#type: &'static str,
-    param: Option<String>,
-    code: &'static str,
-}
-
 impl HttpError {
     pub(crate) fn field(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Field {
@@ -100,7 +87,7 @@ impl HttpError {
         }
     }
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Json { .. }
             | Self::Field { .. }
@@ -122,16 +109,8 @@ impl HttpError {
         }
     }
 
-    fn kind(&self) -> &'static str {
-        match self.status() {
-            StatusCode::TOO_MANY_REQUESTS => self.scarce(),
-            status if status.is_server_error() => "server_error",
-            _ => "invalid_request_error",
-        }
-    }
-
     /// OpenAI's word for what there is too little of.
-    fn scarce(&self) -> &'static str {
+    pub(crate) fn scarce(&self) -> &'static str {
         match self {
             Self::Refused(Refusal::LimitReached(Exceeded { kind, .. })) => match kind {
                 kind if kind.is_budget() => "insufficient_quota",
@@ -179,7 +158,7 @@ impl HttpError {
         }
     }
 
-    fn param(&self) -> Option<String> {
+    pub(crate) fn param(&self) -> Option<String> {
         match self {
             Self::Field { param, .. }
             | Self::Unsupported { param, .. }
@@ -206,17 +185,6 @@ impl HttpError {
             // Another instance may take it at once.
             Self::Refused(Refusal::Draining) => Some(1),
             _ => None,
-        }
-    }
-
-    pub(crate) fn body(&self) -> ErrorBody {
-        ErrorBody {
-            error: ErrorObject {
-                message: self.to_string(),
-                r#type: self.kind(),
-                param: self.param(),
-                code: self.code(),
-            },
         }
     }
 }
@@ -306,8 +274,9 @@ fn refusal_param(refusal: &Refusal) -> Option<&'static str> {
 }
 
 impl IntoResponse for HttpError {
+    /// Without a body: `Api::write_error` writes it, as only that knows who asks.
     fn into_response(self) -> Response {
-        let mut response = (self.status(), axum::Json(self.body())).into_response();
+        let mut response = self.status().into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_s() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -328,6 +297,7 @@ impl IntoResponse for HttpError {
             let word = if should { "true" } else { "false" };
             headers.insert(name, HeaderValue::from_static(word));
         }
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -9,8 +9,8 @@ use sconce_pipeline::{Displaces, ModelStatus, Refusal};
 use crate::access::Admin;
 use crate::body::read_body;
 use crate::error::HttpError;
+use crate::openai::{ModelObject, parse_model_name};
 use crate::routes::HttpState;
-use crate::wire::{ModelObject, parse_model_name};
 
 /// How soon to try again what could not be loaded.
 const RETRY_AFTER_S: u32 = 10;

@@ -19,14 +19,16 @@ use crate::asked::Asked;
 use crate::deliver::deliver;
 use crate::encoding;
 use crate::error::HttpError;
+use crate::error_body::Api;
 use crate::limits::HttpLimits;
 use crate::model_routes;
-use crate::rate_headers;
-use crate::wire::{
-    ChatDialect, CompletionDialect, Delivery, DetokenizeRequest, ModelList, ModelObject,
-    ParsedRequest, TextObject, TokenizeRequest, TokenizerObject, TokensObject, parse_chat,
-    parse_completion, parse_detokenize, parse_tokenize,
+use crate::openai::{
+    ChatChunks, CompletionChunks, DetokenizeRequest, ModelList, ModelObject, OpenAi, TextObject,
+    TokenizeRequest, TokenizerObject, TokensObject, parse_chat, parse_completion, parse_detokenize,
+    parse_tokenize,
 };
+use crate::rate_headers;
+use crate::wire::parsed::{Delivery, ParsedRequest};
 
 /// What the routes share.
 #[derive(Debug, Clone)]
@@ -84,7 +86,7 @@ pub fn router(state: HttpState) -> Router {
         .with_state(state)
 }
 
-/// Gives each request a name, and tells it to the client.
+/// Gives each request a name and tells it to the client, and an error its words.
 async fn name_request(
     State(state): State<HttpState>,
     mut request: Request,
@@ -94,7 +96,9 @@ async fn name_request(
     request.extensions_mut().insert(id);
     let asking = Asking::default();
     request.extensions_mut().insert(asking.clone());
+    let api = Api::of(&request);
     let mut response = next.run(request).await;
+    api.write_error(&mut response);
     if let Some(caller) = asking.caller() {
         rate_headers::add(response.headers_mut(), &state.pipeline.standing(caller));
     }
@@ -110,16 +114,16 @@ async fn chat(mut asked: Asked) -> Result<Response, HttpError> {
     let id = asked.id;
     let answered = answer(&mut asked, AskKind::Chat, |body| parse_chat(id, body));
     let (answers, delivery) = answered.await?;
-    let dialect = ChatDialect::new(id.0, now_s(), answers.model(), delivery);
-    deliver(answers, dialect, delivery).await
+    let chunks = ChatChunks::new(id.0, now_s(), answers.model(), delivery);
+    deliver(answers, OpenAi::new(chunks, delivery), delivery).await
 }
 
 async fn complete(mut asked: Asked) -> Result<Response, HttpError> {
     let id = asked.id;
     let parse = |body: &[u8]| parse_completion(id, body);
     let (answers, delivery) = answer(&mut asked, AskKind::Completion, parse).await?;
-    let dialect = CompletionDialect::new(id.0, now_s(), answers.model(), delivery);
-    deliver(answers, dialect, delivery).await
+    let chunks = CompletionChunks::new(id.0, now_s(), answers.model(), delivery);
+    deliver(answers, OpenAi::new(chunks, delivery), delivery).await
 }
 
 /// Has a request answered, if its client may ask for it.

@@ -56,10 +56,26 @@ pub enum AnswerEvent {
         choice: u32,
         /// Why.
         reason: FinishReason,
+        /// The place of the stop string that ended it, among those of the request. Not told of answers
+        /// that were chosen among several.
+        stopped_by: Option<u32>,
     },
     /// All answers have ended, and the request's record is written. The last event, unless the record is
     /// required and cannot be written: then the last one is a failed end of the first answer.
     Done(Usage),
+}
+
+/// What a request's answers have cost so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnswerProgress {
+    /// Tokens.
+    pub usage: Usage,
+    /// When the request arrived.
+    pub arrived: Instant,
+    /// When its prompt was handed to the engine.
+    pub submitted: Instant,
+    /// When its first token came.
+    pub first_token: Option<Instant>,
 }
 
 /// A part of a call, as it comes: it begins, its arguments follow in pieces, it ends. One that does
@@ -89,6 +105,7 @@ pub struct AnswerStream {
     /// The answer to look at first; it moves on, so that a fast answer cannot hide the others.
     first: usize,
     model: Arc<str>,
+    submitted: Instant,
     done: bool,
     /// Chooses among the answers, if more are generated than given.
     selection: Option<Selection>,
@@ -141,6 +158,7 @@ impl AnswerStream {
             answers: answers.collect(),
             first: 0,
             model: record.model(),
+            submitted: Instant::now(),
             done: false,
             selection,
             chosen: VecDeque::new(),
@@ -204,6 +222,17 @@ impl AnswerStream {
     #[must_use]
     pub fn model(&self) -> &str {
         &self.model
+    }
+
+    /// What the answers have cost so far.
+    #[must_use]
+    pub fn progress(&self) -> AnswerProgress {
+        AnswerProgress {
+            usage: self.record.usage(),
+            arrived: self.record.arrived(),
+            submitted: self.submitted,
+            first_token: self.record.first_token(),
+        }
     }
 
     /// How many tokens of answer `choice` have come, if it has not ended.
@@ -308,9 +337,11 @@ impl AnswerStream {
         let choice = u32::try_from(index).unwrap_or(u32::MAX);
         let answer = &mut self.answers[index];
         let mut mean_logprob = f64::NAN;
+        let mut stopped_by = None;
         if let Some(text) = &answer.text {
             let progress = text.progress();
             mean_logprob = progress.mean_logprob();
+            stopped_by = progress.stopped_by;
             self.record
                 .recount(answer.counted, progress.generated, progress.first_token);
             answer.counted = progress.generated;
@@ -332,6 +363,11 @@ impl AnswerStream {
         if let SpokenEvent::Ended(reason) = event {
             answer.text = None;
             self.record.answer_ended(reason);
+            return AnswerEvent::Finished {
+                choice,
+                reason,
+                stopped_by,
+            };
         }
         told(choice, event)
     }
@@ -350,7 +386,11 @@ fn told(choice: u32, event: SpokenEvent) -> AnswerEvent {
             index,
             part,
         },
-        SpokenEvent::Ended(reason) => AnswerEvent::Finished { choice, reason },
+        SpokenEvent::Ended(reason) => AnswerEvent::Finished {
+            choice,
+            reason,
+            stopped_by: None,
+        },
     }
 }
 

@@ -42,7 +42,7 @@ mod tokenizing;
 
 pub use accounts::{Accounts, UsageJournal};
 pub use admission::AdmissionLimits;
-pub use answer::{AnswerEvent, AnswerStream, CallPart};
+pub use answer::{AnswerEvent, AnswerProgress, AnswerStream, CallPart};
 pub use device_turns::{DeviceTurn, DeviceTurns};
 pub use encoder_meter::EncoderMetrics;
 pub use encoder_thread::{Encode, EncoderHandle, EncoderThread};

@@ -147,6 +147,10 @@ impl OpenRecord {
         self.arrived
     }
 
+    pub(crate) fn first_token(&self) -> Option<Instant> {
+        self.first_token
+    }
+
     /// For whom the request is made.
     pub(crate) fn caller(&self) -> &Caller {
         &self.caller

@@ -90,7 +90,11 @@ impl Candidate {
             });
         }
         let reason = end.map_or(FinishReason::Failed(Failure::Device), |(reason, _)| reason);
-        told.push(AnswerEvent::Finished { choice, reason });
+        told.push(AnswerEvent::Finished {
+            choice,
+            reason,
+            stopped_by: None,
+        });
         told
     }
 }

@@ -74,6 +74,8 @@ pub(crate) struct Progress {
     pub(crate) cached: Option<TokenCount>,
     pub(crate) generated: u32,
     pub(crate) first_token: Option<Instant>,
+    /// The stop string that ended it, by its place in the list.
+    pub(crate) stopped_by: Option<u32>,
     /// The sum of its tokens' log-probabilities, where they are told.
     logprob_sum: f64,
 }
@@ -207,6 +209,7 @@ impl TextStream {
         self.progress = Progress {
             generated: 0,
             logprob_sum: 0.0,
+            stopped_by: None,
             ..self.progress
         };
         let draws = std::mem::take(&mut self.draws);
@@ -251,11 +254,17 @@ impl TextStream {
         };
         self.report(draw, &text);
         let scanned = self.scan(&text);
-        if scanned.stopped_by.is_some() {
-            self.tokens = None;
+        if let Some(index) = scanned.stopped_by {
+            self.stop_at(index);
         }
         let tokens = self.reports.send(&scanned.text);
         piece(scanned.text, tokens)
+    }
+
+    /// The stop string at `index` was said: the engine need not go on.
+    fn stop_at(&mut self, index: usize) {
+        self.tokens = None;
+        self.progress.stopped_by = u32::try_from(index).ok();
     }
 
     fn scan(&mut self, text: &str) -> Scanned {
@@ -275,8 +284,9 @@ impl TextStream {
         let rest = self.detokenizer.finish();
         let scanned = self.scan(&rest);
         let mut text = scanned.text;
-        if scanned.stopped_by.is_some() {
+        if let Some(index) = scanned.stopped_by {
             self.ending = FinishReason::Stop;
+            self.stop_at(index);
         } else {
             text.push_str(&self.scanner.finish());
         }

@@ -11,14 +11,14 @@ use crate::error::HttpError;
 
 /// An object and where it stands in the request.
 #[derive(Debug)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     path: String,
     map: Map<String, Value>,
 }
 
 impl Fields {
     /// `path` is empty for the body itself.
-    pub(super) fn of(path: impl Into<String>, value: Value) -> Result<Self, HttpError> {
+    pub(crate) fn of(path: impl Into<String>, value: Value) -> Result<Self, HttpError> {
         let path = path.into();
         match value {
             Value::Object(map) => Ok(Self { path, map }),
@@ -31,7 +31,7 @@ impl Fields {
     }
 
     /// A field's name as messages show it.
-    pub(super) fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         if self.path.is_empty() {
             name.to_owned()
         } else {
@@ -40,16 +40,16 @@ impl Fields {
     }
 
     /// A field's value. `null` counts as not given: clients send it for what they do not set.
-    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
         self.map.remove(name).filter(|it| !it.is_null())
     }
 
     /// An error about the field `name`.
-    pub(super) fn wrong(&self, name: &str, must: impl Display, is: &Value) -> HttpError {
+    pub(crate) fn wrong(&self, name: &str, must: impl Display, is: &Value) -> HttpError {
         wrong(&self.path(name), must, is)
     }
 
-    pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, HttpError> {
+    pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, HttpError> {
         match self.take(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -57,7 +57,7 @@ impl Fields {
         }
     }
 
-    pub(super) fn flag(&mut self, name: &str) -> Result<Option<bool>, HttpError> {
+    pub(crate) fn flag(&mut self, name: &str) -> Result<Option<bool>, HttpError> {
         match self.take(name) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(flag)),
@@ -65,7 +65,7 @@ impl Fields {
         }
     }
 
-    pub(super) fn number(
+    pub(crate) fn number(
         &mut self,
         name: &str,
         range: RangeInclusive<f32>,
@@ -82,7 +82,7 @@ impl Fields {
         }
     }
 
-    pub(super) fn integer(
+    pub(crate) fn integer(
         &mut self,
         name: &str,
         range: RangeInclusive<i64>,
@@ -104,7 +104,7 @@ impl Fields {
     }
 
     /// As [`Fields::integer`], for ranges that a `u32` holds.
-    pub(super) fn count(
+    pub(crate) fn count(
         &mut self,
         name: &str,
         range: RangeInclusive<u32>,
@@ -115,7 +115,7 @@ impl Fields {
     }
 
     /// Refuses what nobody took.
-    pub(super) fn finish(self) -> Result<(), HttpError> {
+    pub(crate) fn finish(self) -> Result<(), HttpError> {
         match self.map.keys().next() {
             None => Ok(()),
             Some(name) => Err(HttpError::UnknownField {
@@ -126,12 +126,12 @@ impl Fields {
 }
 
 /// Says what the value at `path` must do, and what it is.
-pub(super) fn wrong(path: &str, must: impl Display, is: &Value) -> HttpError {
+pub(crate) fn wrong(path: &str, must: impl Display, is: &Value) -> HttpError {
     HttpError::field(path, format!("`{path}` must {must}, not {}", kind(is)))
 }
 
 /// The token ids of a list at `path`.
-pub(super) fn token_ids(path: &str, items: &[Value]) -> Result<Vec<TokenId>, HttpError> {
+pub(crate) fn token_ids(path: &str, items: &[Value]) -> Result<Vec<TokenId>, HttpError> {
     let id = |(index, item): (usize, &Value)| {
         let id = item.as_u64().and_then(|it| u32::try_from(it).ok());
         id.map(TokenId)

@@ -1,30 +1,8 @@
-//! OpenAI's JSON: requests read strictly, answers written as its clients expect them.
+//! What all dialects read and write alike: strict JSON, fields that are taken one by one.
 
-mod chat_answer;
-mod chat_request;
-mod completion_answer;
-mod completion_request;
-mod embeddings;
-mod fields;
-mod foreign;
-mod grammar;
-mod model_list;
-mod options;
-mod rerank;
-mod strict_json;
-mod tokens;
-mod tools;
-mod usage;
-
-pub(crate) use chat_answer::ChatDialect;
-pub(crate) use chat_request::parse_chat;
-pub(crate) use completion_answer::CompletionDialect;
-pub(crate) use completion_request::parse_completion;
-pub(crate) use embeddings::{EmbeddingList, parse_embed};
-pub(crate) use model_list::{ModelList, ModelObject, parse_model_name};
-pub(crate) use options::{Delivery, ParsedRequest};
-pub(crate) use rerank::{RankedList, ScoreList, parse_rerank, parse_score};
-pub(crate) use tokens::{
-    DetokenizeRequest, TextObject, TokenizeRequest, TokenizerObject, TokensObject,
-    parse_detokenize, parse_tokenize,
-};
+pub(crate) mod fields;
+pub(crate) mod foreign;
+pub(crate) mod functions;
+pub(crate) mod parsed;
+pub(crate) mod stop_strings;
+pub(crate) mod strict_json;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::error::HttpError;
 
 /// Reads a whole body as one JSON value.
-pub(super) fn parse(body: &[u8]) -> Result<Value, HttpError> {
+pub(crate) fn parse(body: &[u8]) -> Result<Value, HttpError> {
     let parsed: Result<Strict, _> = serde_json::from_slice(body);
     parsed.map(|it| it.0).map_err(|error| HttpError::Json {
         fact: error.to_string(),
@@ -85,7 +85,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 }
 
 /// A name out of the request as a message shows it: never longer than a line.
-pub(super) fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     const CHARS_MAX: usize = 64;
     match name.char_indices().nth(CHARS_MAX) {
         None => name.to_owned(),

@@ -43,7 +43,7 @@ pub(crate) async fn gather(mut stream: AnswerStream) -> (Vec<Answer>, Option<Usa
                 answer.tokens.extend(tokens);
                 answers[choice as usize] = answer;
             }
-            AnswerEvent::Finished { choice, reason } => {
+            AnswerEvent::Finished { choice, reason, .. } => {
                 let answer = slot(choice);
                 answers[choice as usize] = Answer {
                     reason: Some(reason),

@@ -5,9 +5,9 @@ use sconce_domain::Grammar;
 use sconce_pipeline::AskedGrammar;
 use serde_json::Value;
 
-use super::fields::Fields;
-use super::strict_json::shown;
 use crate::error::HttpError;
+use crate::wire::fields::Fields;
+use crate::wire::strict_json::shown;
 
 const FORMAT: &str = "response_format";
 const OUTPUTS: &str = "structured_outputs";
@@ -144,7 +144,11 @@ fn take_choice(fields: &mut Fields) -> Result<Option<Vec<String>>, HttpError> {
     }
     let text = |item| match item {
         Value::String(text) => Ok(text),
-        other => Err(super::fields::wrong(&param, "hold strings only", &other)),
+        other => Err(crate::wire::fields::wrong(
+            &param,
+            "hold strings only",
+            &other,
+        )),
     };
     items
         .into_iter()

@@ -3,7 +3,7 @@
 use sconce_domain::{FinishReason, Usage};
 use serde::Serialize;
 
-use crate::dialect::Ending;
+use super::chunks::Ending;
 
 /// Names the build, so that a client can see when answers may change.
 pub(super) const FINGERPRINT: &str = concat!("sconce-", env!("CARGO_PKG_VERSION"));

@@ -3,14 +3,10 @@
 use sconce_domain::{Tool, ToolCall, ToolChoice, ToolUse};
 use serde_json::Value;
 
-use super::fields::Fields;
-use super::strict_json::shown;
 use crate::error::HttpError;
-
-/// Functions of one request.
-const TOOLS_MAX: usize = 128;
-/// Bytes of a function's name.
-const NAME_BYTES_MAX: usize = 64;
+use crate::wire::fields::Fields;
+use crate::wire::functions::{missing, take_list, take_name, take_tools as take_tools_of};
+use crate::wire::strict_json::shown;
 
 /// `tools`, `tool_choice` and `parallel_tool_calls`.
 pub(super) fn take_tools(fields: &mut Fields) -> Result<ToolUse, HttpError> {
@@ -30,23 +26,7 @@ pub(super) fn take_tools(fields: &mut Fields) -> Result<ToolUse, HttpError> {
 }
 
 fn take_functions(fields: &mut Fields) -> Result<Vec<Tool>, HttpError> {
-    let items = take_list(fields, "tools")?;
-    if items.len() > TOOLS_MAX {
-        let count = items.len();
-        let message = format!("`tools` has {count} functions, at most {TOOLS_MAX} are taken");
-        return Err(HttpError::field("tools", message));
-    }
-    let mut tools: Vec<Tool> = Vec::new();
-    for (index, item) in items.into_iter().enumerate() {
-        let tool = tool(index, item)?;
-        if tools.iter().any(|it| it.name == tool.name) {
-            let param = format!("tools[{index}].function.name");
-            let message = format!("`{param}` is `{}`, as an earlier one is", tool.name);
-            return Err(HttpError::field(param, message));
-        }
-        tools.push(tool);
-    }
-    Ok(tools)
+    take_tools_of(fields, ".function.name", tool)
 }
 
 fn tool(index: usize, item: Value) -> Result<Tool, HttpError> {
@@ -88,20 +68,6 @@ fn take_function(
     };
     fields.finish()?;
     Fields::of(param, function)
-}
-
-fn take_name(function: &mut Fields) -> Result<String, HttpError> {
-    let param = function.path("name");
-    let Some(name) = function.text("name")? else {
-        return Err(missing(param, "must be a string"));
-    };
-    let is_letter = |it: char| it.is_ascii_alphanumeric() || "_-.".contains(it);
-    if (1..=NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(is_letter) {
-        return Ok(name);
-    }
-    let message =
-        format!("`{param}` must have 1 to {NAME_BYTES_MAX} letters, digits, `_`, `-` or `.`");
-    Err(HttpError::field(param, message))
 }
 
 fn tool_choice(value: Value, tools: &[Tool]) -> Result<ToolChoice, HttpError> {
@@ -169,17 +135,4 @@ fn call(path: String, item: Value) -> Result<ToolCall, HttpError> {
         name,
         arguments,
     })
-}
-
-fn take_list(fields: &mut Fields, name: &str) -> Result<Vec<Value>, HttpError> {
-    match fields.take(name) {
-        None => Ok(Vec::new()),
-        Some(Value::Array(items)) => Ok(items),
-        Some(other) => Err(fields.wrong(name, "be a list", &other)),
-    }
-}
-
-fn missing(param: String, must: &str) -> HttpError {
-    let message = format!("`{param}` is missing; it {must}");
-    HttpError::field(param, message)
 }

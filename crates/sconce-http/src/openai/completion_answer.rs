@@ -5,13 +5,14 @@ use sconce_pipeline::{TokenChance, TokenReport};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::options::Delivery;
+use super::chunks::{Chunks, Ending, Head, Piece};
 use super::usage::{FINGERPRINT, UsageObject, finish_word, finite};
-use crate::dialect::{Dialect, Ending, Gathered, Head, Piece};
+use crate::dialect::Gathered;
+use crate::wire::parsed::Delivery;
 
 /// Writes completion answers. Whole answers and chunks have the same shape here.
 #[derive(Debug)]
-pub(crate) struct CompletionDialect {
+pub(crate) struct CompletionChunks {
     head: Head,
     delivery: Delivery,
 }
@@ -42,7 +43,7 @@ struct Logprobs {
     text_offset: Vec<u32>,
 }
 
-impl CompletionDialect {
+impl CompletionChunks {
     pub(crate) fn new(id: u64, created: u64, model: &str, delivery: Delivery) -> Self {
         let head = Head {
             id: format!("cmpl-{id:016x}"),
@@ -71,7 +72,7 @@ impl CompletionDialect {
     }
 }
 
-impl Dialect for CompletionDialect {
+impl Chunks for CompletionChunks {
     fn whole(&self, answers: Vec<Gathered>, usage: Usage) -> String {
         let choices = answers
             .into_iter()

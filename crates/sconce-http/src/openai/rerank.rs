@@ -5,9 +5,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::embeddings::{TextUsage, take_overlong};
-use super::fields::{Fields, wrong};
-use super::strict_json;
 use crate::error::HttpError;
+use crate::wire::fields::{Fields, wrong};
+use crate::wire::strict_json;
 
 /// Documents to be put in order.
 #[derive(Debug)]

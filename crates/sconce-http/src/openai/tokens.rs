@@ -5,9 +5,9 @@ use sconce_pipeline::{Edges, Tokenized, TokenizerFacts};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::fields::{Fields, token_ids};
-use super::strict_json;
 use crate::error::HttpError;
+use crate::wire::fields::{Fields, token_ids};
+use crate::wire::strict_json;
 
 /// A text to become tokens.
 #[derive(Debug, PartialEq, Eq)]

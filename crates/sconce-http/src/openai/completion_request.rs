@@ -4,13 +4,15 @@ use sconce_domain::{RequestId, TokenCount};
 use sconce_pipeline::{AnswerOptions, AnswerRequest, Ask, Prompt};
 use serde_json::Value;
 
-use super::fields::{Fields, token_ids, wrong};
+use super::foreign;
 use super::options::{
-    ALTERNATIVES_MAX, ANSWERS_MAX, Delivery, ParsedRequest, take_delivery, take_options,
-    take_tokens_max, take_tokens_min,
+    ALTERNATIVES_MAX, ANSWERS_MAX, take_delivery, take_options, take_tokens_max, take_tokens_min,
 };
-use super::{foreign, strict_json};
 use crate::error::HttpError;
+use crate::wire::fields::{Fields, token_ids, wrong};
+use crate::wire::foreign::refuse;
+use crate::wire::parsed::{Delivery, ParsedRequest};
+use crate::wire::strict_json;
 
 /// What this endpoint has always meant when no bound is given; many clients count on it.
 const TOKENS_MAX: TokenCount = TokenCount(16);
@@ -41,8 +43,8 @@ pub(crate) fn parse_completion(id: RequestId, body: &[u8]) -> Result<ParsedReque
         candidates,
         ..options
     };
-    foreign::refuse(&mut fields, foreign::ANY_REQUEST)?;
-    foreign::refuse(&mut fields, foreign::COMPLETION)?;
+    refuse(&mut fields, foreign::ANY_REQUEST)?;
+    refuse(&mut fields, foreign::COMPLETION)?;
     fields.finish()?;
     let request = AnswerRequest {
         id,

@@ -3,9 +3,9 @@
 use sconce_pipeline::{ModelEntry, ModelStatus};
 use serde::Serialize;
 
-use super::fields::Fields;
-use super::strict_json;
 use crate::error::HttpError;
+use crate::wire::fields::Fields;
+use crate::wire::strict_json;
 
 /// The name in a body that loads or unloads a model.
 pub(crate) fn parse_model_name(body: &[u8]) -> Result<String, HttpError> {

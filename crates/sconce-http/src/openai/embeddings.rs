@@ -6,9 +6,9 @@ use sconce_pipeline::{EmbedRequest, Embedded, Overlong, Prompt};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::fields::{Fields, token_ids, wrong};
-use super::strict_json;
 use crate::error::HttpError;
+use crate::wire::fields::{Fields, token_ids, wrong};
+use crate::wire::strict_json;
 
 /// More numbers than any vector has.
 const DIMENSIONS_MAX: u32 = 65_536;

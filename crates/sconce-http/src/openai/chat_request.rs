@@ -4,14 +4,17 @@ use sconce_domain::{Message, RequestId, Role, ToolChoice, ToolUse};
 use sconce_pipeline::{AnswerOptions, AnswerRequest, Ask};
 use serde_json::Value;
 
-use super::fields::{Fields, wrong};
+use super::foreign;
 use super::options::{
-    ALTERNATIVES_MAX, ParsedRequest, take_delivery, take_options, take_tokens_max, take_tokens_min,
+    ALTERNATIVES_MAX, take_delivery, take_options, take_tokens_max, take_tokens_min,
 };
-use super::strict_json::shown;
 use super::tools::{take_calls, take_tools};
-use super::{foreign, strict_json};
 use crate::error::HttpError;
+use crate::wire::fields::{Fields, wrong};
+use crate::wire::foreign::refuse;
+use crate::wire::parsed::ParsedRequest;
+use crate::wire::strict_json;
+use crate::wire::strict_json::shown;
 
 /// Reads a chat request, or says what in it must change.
 pub(crate) fn parse_chat(id: RequestId, body: &[u8]) -> Result<ParsedRequest, HttpError> {
@@ -29,8 +32,8 @@ pub(crate) fn parse_chat(id: RequestId, body: &[u8]) -> Result<ParsedRequest, Ht
         ..take_options(&mut fields)?
     };
     check_one_form(&options)?;
-    foreign::refuse(&mut fields, foreign::ANY_REQUEST)?;
-    foreign::refuse(&mut fields, foreign::CHAT)?;
+    refuse(&mut fields, foreign::ANY_REQUEST)?;
+    refuse(&mut fields, foreign::CHAT)?;
     fields.finish()?;
     let request = AnswerRequest {
         id,
@@ -109,7 +112,7 @@ fn message(index: usize, item: Value) -> Result<Message, HttpError> {
         None if !calls.is_empty() => String::new(),
         content => content_text(fields.path("content"), content)?,
     };
-    foreign::refuse(&mut fields, foreign::MESSAGE)?;
+    refuse(&mut fields, foreign::MESSAGE)?;
     fields.finish()?;
     Ok(Message {
         role,

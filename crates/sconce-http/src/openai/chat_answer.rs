@@ -4,13 +4,14 @@ use sconce_domain::{ToolCall, Usage};
 use sconce_pipeline::{CallPart, TokenChance, TokenReport};
 use serde::Serialize;
 
-use super::options::Delivery;
+use super::chunks::{Chunks, Ending, Head, Piece};
 use super::usage::{FINGERPRINT, UsageObject, finish_word, finite};
-use crate::dialect::{Dialect, Ending, Gathered, Head, Piece};
+use crate::dialect::Gathered;
+use crate::wire::parsed::Delivery;
 
 /// Writes chat answers.
 #[derive(Debug)]
-pub(crate) struct ChatDialect {
+pub(crate) struct ChatChunks {
     head: Head,
     delivery: Delivery,
 }
@@ -130,7 +131,7 @@ struct ChanceObject {
     bytes: Vec<u8>,
 }
 
-impl ChatDialect {
+impl ChatChunks {
     pub(crate) fn new(id: u64, created: u64, model: &str, delivery: Delivery) -> Self {
         let head = Head {
             id: format!("chatcmpl-{id:016x}"),
@@ -164,7 +165,7 @@ impl ChatDialect {
     }
 }
 
-impl Dialect for ChatDialect {
+impl Chunks for ChatChunks {
     fn whole(&self, answers: Vec<Gathered>, usage: Usage) -> String {
         let choices = answers
             .into_iter()

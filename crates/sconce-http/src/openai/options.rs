@@ -4,20 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sconce_domain::{Penalties, Priority, TokenBias, TokenCount, TokenId, Truncation};
-use sconce_pipeline::{AnswerOptions, AnswerRequest, EndTokens};
+use sconce_pipeline::{AnswerOptions, EndTokens};
 use serde_json::Value;
 
-use super::fields::{Fields, token_ids, wrong};
 use super::grammar::take_grammar;
-use super::strict_json::shown;
 use crate::error::HttpError;
+use crate::wire::fields::{Fields, token_ids, wrong};
+use crate::wire::parsed::Delivery;
+use crate::wire::stop_strings::take_stop_strings;
+use crate::wire::strict_json::shown;
 
 /// Answers that one request may ask for, per prompt.
 pub(super) const ANSWERS_MAX: u32 = 128;
-/// Stop strings that one request may have.
-const STOP_STRINGS_MAX: usize = 16;
-/// Bytes of one stop string: text is held back up to this length.
-const STOP_STRING_BYTES_MAX: usize = 1024;
 /// Stop tokens that one request may have.
 const STOP_TOKENS_MAX: usize = 128;
 /// Tokens whose logits one request may bias.
@@ -31,24 +29,6 @@ const TIMEOUT_MAX_S: f32 = 86_400.0;
 /// Alternatives that may be asked for at each token.
 pub(super) const ALTERNATIVES_MAX: u32 = 20;
 
-/// A request as parsed, and how its answer is to be sent.
-#[derive(Debug, PartialEq)]
-pub(crate) struct ParsedRequest {
-    pub(crate) request: AnswerRequest,
-    pub(crate) delivery: Delivery,
-}
-
-/// How an answer is to be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Delivery {
-    /// One object when all is done.
-    Whole,
-    /// Events as the answer grows.
-    Stream,
-    /// The same, with the usage in an event of its own at the end.
-    StreamWithUsage,
-}
-
 /// Everything but the prompt, the bounds on tokens and the log-probabilities.
 pub(super) fn take_options(fields: &mut Fields) -> Result<AnswerOptions, HttpError> {
     let usual = AnswerOptions::default();
@@ -61,7 +41,7 @@ pub(super) fn take_options(fields: &mut Fields) -> Result<AnswerOptions, HttpErr
         penalties: take_penalties(fields)?,
         bias: take_bias(fields)?,
         seed: take_seed(fields)?,
-        stop: take_stop(fields)?,
+        stop: take_stop_strings(fields, "stop")?,
         stop_tokens: take_stop_tokens(fields)?,
         end_tokens: take_end_tokens(fields)?,
         grammar: take_grammar(fields)?,
@@ -163,39 +143,6 @@ fn take_seed(fields: &mut Fields) -> Result<Option<u64>, HttpError> {
             (None, Some(seed)) => Ok(Some(seed as u64)),
             (None, None) => Err(fields.wrong("seed", "be a whole number of 64 bits", &value)),
         },
-    }
-}
-
-fn take_stop(fields: &mut Fields) -> Result<Vec<String>, HttpError> {
-    let items = match fields.take("stop") {
-        None => return Ok(Vec::new()),
-        Some(Value::String(text)) => vec![Value::String(text)],
-        Some(Value::Array(items)) => items,
-        Some(other) => return Err(fields.wrong("stop", "be a string or a list of them", &other)),
-    };
-    if items.len() > STOP_STRINGS_MAX {
-        let count = items.len();
-        let message = format!("`stop` has {count} strings, at most {STOP_STRINGS_MAX} are taken");
-        return Err(HttpError::field("stop", message));
-    }
-    items
-        .into_iter()
-        .enumerate()
-        .map(|(index, item)| stop_string(index, item))
-        .collect()
-}
-
-fn stop_string(index: usize, item: Value) -> Result<String, HttpError> {
-    match item {
-        Value::String(text) if (1..=STOP_STRING_BYTES_MAX).contains(&text.len()) => Ok(text),
-        Value::String(text) => {
-            let bytes = text.len();
-            let message = format!(
-                "`stop[{index}]` has {bytes} bytes, it must have 1 to {STOP_STRING_BYTES_MAX}"
-            );
-            Err(HttpError::field(format!("stop[{index}]"), message))
-        }
-        other => Err(wrong(&format!("stop[{index}]"), "be a string", &other)),
     }
 }
 
