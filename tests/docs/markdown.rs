@@ -139,5 +139,7 @@ fn spans_of(text: &str) -> Vec<String> {
 
 fn anchor_of(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim();
-    words.to_lowercase().replace(' ', "-")
+    let is_kept = |it: &char| it.is_alphanumeric() || " -_".contains(*it);
+    let kept: String = words.chars().filter(is_kept).collect();
+    kept.to_lowercase().replace(' ', "-")
 }

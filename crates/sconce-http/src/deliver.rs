@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -50,11 +50,11 @@ async fn whole(mut answers: AnswerStream, dialect: &impl Dialect) -> Result<Resp
                 tokens,
             } => {
                 let answer = slot(&mut gathered, choice);
-                answer.text.push_str(&text);
+                answer.say(&text);
                 answer.tokens.extend(tokens);
             }
             AnswerEvent::Thought { choice, text } => {
-                slot(&mut gathered, choice).thought.push_str(&text);
+                slot(&mut gathered, choice).think(&text);
             }
             AnswerEvent::Call { choice, part, .. } => slot(&mut gathered, choice).add(part),
             AnswerEvent::Finished {
@@ -102,23 +102,17 @@ fn streamed<D: Dialect + Send + 'static>(writer: FrameWriter<D>) -> Response {
         Framing::EventsWithPing { event, data } => {
             keep_alive.event(Event::default().event(event).data(data))
         }
-        Framing::Lines => return ([unbuffered], lines(frames)).into_response(),
     };
     let events = frames.map(|it| {
-        let event = Event::default().data(it.data);
-        Ok::<_, Infallible>(match it.event {
+        let event = Event::default();
+        let event = match it.event {
             Some(name) => event.event(name),
             None => event,
-        })
+        };
+        Ok::<_, Infallible>(event.data(it.data))
     });
     let sse = Sse::new(events).keep_alive(keep_alive);
     ([unbuffered], sse).into_response()
-}
-
-fn lines(frames: impl Stream<Item = Frame> + Send + 'static) -> Response {
-    let kind = HeaderValue::from_static("application/x-ndjson");
-    let lines = frames.map(|it| Ok::<_, Infallible>(Bytes::from(it.data + "\n")));
-    ([(header::CONTENT_TYPE, kind)], Body::from_stream(lines)).into_response()
 }
 
 /// The frames, one after the other. Dropping it drops the answers.

@@ -1,7 +1,8 @@
-//! OpenAI's HTTP API over a [`Pipeline`](sconce_pipeline::Pipeline). The only crate that knows HTTP
+//! OpenAI's and Anthropic's HTTP APIs over a [`Pipeline`](sconce_pipeline::Pipeline). The only crate that knows HTTP
 //! and wire JSON; it decides nothing.
 
 mod access;
+mod anthropic;
 mod asked;
 mod body;
 mod deliver;

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::extract::{Extension, Path, Query, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access::{Access, Admin, Asking, Authorized};
+use crate::anthropic::{self, ModelCard, ModelPage, parse_page};
 use crate::asked::Asked;
 use crate::deliver::deliver;
 use crate::encoding;
@@ -55,6 +56,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<HttpState>)> {
     vec![
         ("/v1/chat/completions", post(chat)),
         ("/v1/completions", post(complete)),
+        ("/v1/messages", post(anthropic::messages)),
+        ("/v1/messages/count_tokens", post(anthropic::count_tokens)),
         ("/v1/embeddings", post(encoding::embed)),
         ("/v1/rerank", post(encoding::rerank)),
         ("/v2/rerank", post(encoding::rerank)),
@@ -96,16 +99,17 @@ async fn name_request(
     request.extensions_mut().insert(id);
     let asking = Asking::default();
     request.extensions_mut().insert(asking.clone());
+    let name = format!("req-{:016x}", id.0);
     let api = Api::of(&request);
+    request.extensions_mut().insert(api);
     let mut response = next.run(request).await;
-    api.write_error(&mut response);
+    api.write_error(&name, &mut response);
     if let Some(caller) = asking.caller() {
         rate_headers::add(response.headers_mut(), &state.pipeline.standing(caller));
     }
-    if let Ok(value) = HeaderValue::from_str(&format!("req-{:016x}", id.0)) {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("x-request-id"), value);
+    if let Ok(value) = HeaderValue::from_str(&name) {
+        let headers = response.headers_mut();
+        headers.insert(api.request_id_header(), value);
     }
     response
 }
@@ -127,7 +131,7 @@ async fn complete(mut asked: Asked) -> Result<Response, HttpError> {
 }
 
 /// Has a request answered, if its client may ask for it.
-async fn answer(
+pub(crate) async fn answer(
     asked: &mut Asked,
     kind: AskKind,
     parse: impl FnOnce(&[u8]) -> Result<ParsedRequest, HttpError>,
@@ -177,17 +181,30 @@ async fn tokenizer_info(
     ))
 }
 
-async fn models(State(state): State<HttpState>, client: Authorized) -> Json<ModelList> {
-    Json(state.pipeline.model_entries_for(&client.caller).into())
+async fn models(
+    State(state): State<HttpState>,
+    client: Authorized,
+    Extension(api): Extension<Api>,
+    Query(asked): Query<Vec<(String, String)>>,
+) -> Result<Response, HttpError> {
+    let entries = state.pipeline.model_entries_for(&client.caller);
+    Ok(match api {
+        Api::OpenAi => Json(ModelList::from(entries)).into_response(),
+        Api::Anthropic => Json(ModelPage::of(entries, &parse_page(&asked)?)).into_response(),
+    })
 }
 
 async fn model(
     State(state): State<HttpState>,
     client: Authorized,
+    Extension(api): Extension<Api>,
     Path(name): Path<String>,
-) -> Result<Json<ModelObject>, HttpError> {
+) -> Result<Response, HttpError> {
     let entry = state.pipeline.model_entry_for(&client.caller, &name)?;
-    Ok(Json(entry.into()))
+    Ok(match api {
+        Api::OpenAi => Json(ModelObject::from(entry)).into_response(),
+        Api::Anthropic => Json(ModelCard::from(entry)).into_response(),
+    })
 }
 
 /// Whether the process is worth keeping: one none of whose models can answer is not.

@@ -305,7 +305,11 @@ impl AnswerStream {
             Err(Unrecorded { fact }) => {
                 tracing::error!(%fact, "an answer is given up: its record cannot be written");
                 let reason = FinishReason::Failed(Failure::Record);
-                AnswerEvent::Finished { choice: 0, reason }
+                AnswerEvent::Finished {
+                    choice: 0,
+                    reason,
+                    stopped_by: None,
+                }
             }
         })
     }

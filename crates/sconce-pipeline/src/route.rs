@@ -124,7 +124,7 @@ fn prepare(
 }
 
 /// The prompt of a chat, and what is to be listened for in its answer.
-fn chat_prompt(
+pub(crate) fn chat_prompt(
     model: &ServedModel,
     messages: &[Message],
     options: &AnswerOptions,

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use sconce_domain::{Caller, TokenCount, TokenId};
+use sconce_domain::{Caller, Message, TokenCount, TokenId};
 use sconce_text::Specials;
 
 use crate::models::ModelUse;
 use crate::record::{Arrival, OpenRecord};
-use crate::route::{check_known, refused_by_tokenizer};
+use crate::route::{chat_prompt, check_known, refused_by_tokenizer};
 use crate::served_model::ServedModel;
-use crate::{Pipeline, Refusal};
+use crate::{AnswerOptions, Pipeline, Refusal};
 
 /// Whether a text gets the tokens around it that a prompt of the model begins and ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,25 @@ impl Pipeline {
             let count = count(&tokens);
             let context = model.context;
             Ok((Tokenized { tokens, context }, count))
+        })
+        .await
+    }
+
+    /// How many tokens the prompt of a chat has that is asked with `options`.
+    ///
+    /// # Errors
+    /// If the model is not there, or its template refuses the messages.
+    pub async fn count_chat(
+        &self,
+        arrival: Arrival,
+        model: Option<&str>,
+        messages: Vec<Message>,
+        options: AnswerOptions,
+    ) -> Result<TokenCount, Refusal> {
+        self.with_model(arrival, model, move |model| {
+            let (tokens, _speech) = chat_prompt(model, &messages, &options)?;
+            let count = count(&tokens);
+            Ok((count, count))
         })
         .await
     }

@@ -250,22 +250,23 @@ impl Chunks for ChatChunks {
     }
 }
 
-fn choice(index: usize, answer: Gathered) -> Choice {
-    let has_calls = !answer.calls.is_empty();
-    let only_calls = has_calls && answer.text.is_empty();
-    let ending = answer.reason.map(|reason| Ending { reason, has_calls });
-    let tool_calls = answer.calls.into_iter().map(call_object);
+fn choice(index: usize, mut answer: Gathered) -> Choice {
+    let (reason, tokens) = (answer.reason, std::mem::take(&mut answer.tokens));
+    let (text, thought, calls) = answer.split();
+    let has_calls = !calls.is_empty();
+    let only_calls = has_calls && text.is_empty();
+    let ending = reason.map(|reason| Ending { reason, has_calls });
     Choice {
         index,
         message: AnswerMessage {
             role: "assistant",
-            content: (!only_calls).then_some(answer.text),
-            reasoning_content: Some(answer.thought).filter(|it| !it.is_empty()),
-            tool_calls: tool_calls.collect(),
+            content: (!only_calls).then_some(text),
+            reasoning_content: Some(thought).filter(|it| !it.is_empty()),
+            tool_calls: calls.into_iter().map(call_object).collect(),
             refusal: None,
             annotations: [],
         },
-        logprobs: logprobs(answer.tokens),
+        logprobs: logprobs(tokens),
         finish_reason: ending.and_then(finish_word),
     }
 }

@@ -1,6 +1,6 @@
 //! `POST /v1/chat/completions`, as it comes.
 
-use sconce_domain::{Message, RequestId, Role, ToolChoice, ToolUse};
+use sconce_domain::{Message, RequestId, Role};
 use sconce_pipeline::{AnswerOptions, AnswerRequest, Ask};
 use serde_json::Value;
 
@@ -12,6 +12,7 @@ use super::tools::{take_calls, take_tools};
 use crate::error::HttpError;
 use crate::wire::fields::{Fields, wrong};
 use crate::wire::foreign::refuse;
+use crate::wire::functions::check_one_form;
 use crate::wire::parsed::ParsedRequest;
 use crate::wire::strict_json;
 use crate::wire::strict_json::shown;
@@ -42,25 +43,6 @@ pub(crate) fn parse_chat(id: RequestId, body: &[u8]) -> Result<ParsedRequest, Ht
         options,
     };
     Ok(ParsedRequest { request, delivery })
-}
-
-/// A call that is required is a form already, and so is one that must fit its schema if it is made.
-fn check_one_form(options: &AnswerOptions) -> Result<(), HttpError> {
-    let ToolUse { choice, tools, .. } = &options.tools;
-    match (&options.grammar, choice) {
-        (Some(asked), ToolChoice::Auto) if tools.iter().any(|it| it.is_strict) => {
-            let field = asked.field;
-            let message =
-                format!("a function of `tools` is strict and `{field}` asks for another form");
-            Err(HttpError::field(field, message))
-        }
-        (Some(asked), ToolChoice::Required | ToolChoice::Named(_)) => {
-            let field = asked.field;
-            let message = format!("`tool_choice` requires a call and `{field}` another form");
-            Err(HttpError::field(field, message))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn take_logprobs(fields: &mut Fields) -> Result<Option<u8>, HttpError> {

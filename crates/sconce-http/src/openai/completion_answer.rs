@@ -77,14 +77,14 @@ impl Chunks for CompletionChunks {
         let choices = answers
             .into_iter()
             .enumerate()
-            .map(|(index, answer)| Choice {
+            .map(|(index, mut answer)| Choice {
                 index,
-                text: answer.text,
-                logprobs: logprobs(answer.tokens),
+                logprobs: logprobs(std::mem::take(&mut answer.tokens)),
                 finish_reason: answer
                     .reason
                     .map(Ending::without_calls)
                     .and_then(finish_word),
+                text: answer.split().0,
             });
         self.write(choices.collect(), Some(Some(usage.into())))
     }

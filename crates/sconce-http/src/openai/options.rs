@@ -13,6 +13,7 @@ use crate::wire::fields::{Fields, token_ids, wrong};
 use crate::wire::parsed::Delivery;
 use crate::wire::stop_strings::take_stop_strings;
 use crate::wire::strict_json::shown;
+use crate::wire::user::take_user;
 
 /// Answers that one request may ask for, per prompt.
 pub(super) const ANSWERS_MAX: u32 = 128;
@@ -20,8 +21,6 @@ pub(super) const ANSWERS_MAX: u32 = 128;
 const STOP_TOKENS_MAX: usize = 128;
 /// Tokens whose logits one request may bias.
 const BIASED_TOKENS_MAX: usize = 300;
-/// Bytes of `user`, which goes into the record.
-const USER_BYTES_MAX: usize = 512;
 /// Less is no time at all.
 const TIMEOUT_MIN_S: f32 = 0.001;
 /// A day: whoever would wait longer need not say so.
@@ -52,7 +51,7 @@ pub(super) fn take_options(fields: &mut Fields) -> Result<AnswerOptions, HttpErr
         time_max: fields
             .number("timeout_s", TIMEOUT_MIN_S..=TIMEOUT_MAX_S)?
             .map(Duration::from_secs_f32),
-        user: take_user(fields)?,
+        user: take_user(fields, "user")?,
         ..usual
     })
 }
@@ -176,17 +175,6 @@ fn take_priority(fields: &mut Fields) -> Result<Priority, HttpError> {
     Ok(number
         .and_then(|it| i32::try_from(it).ok())
         .map_or_else(Priority::default, Priority))
-}
-
-fn take_user(fields: &mut Fields) -> Result<Option<String>, HttpError> {
-    let user = fields.text("user")?;
-    match user {
-        Some(text) if text.len() > USER_BYTES_MAX => {
-            let message = format!("`user` must have at most {USER_BYTES_MAX} bytes");
-            Err(HttpError::field("user", message))
-        }
-        user => Ok(user),
-    }
 }
 
 /// A bound on the tokens of an answer, at least `least`, under whichever of `names` it is given.

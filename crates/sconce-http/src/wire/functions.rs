@@ -1,6 +1,7 @@
 //! Functions that a model may call, as far as all dialects write them alike.
 
-use sconce_domain::Tool;
+use sconce_domain::{Tool, ToolChoice, ToolUse};
+use sconce_pipeline::AnswerOptions;
 use serde_json::Value;
 
 use super::fields::Fields;
@@ -64,4 +65,23 @@ pub(crate) fn take_list(fields: &mut Fields, name: &str) -> Result<Vec<Value>, H
 pub(crate) fn missing(param: String, must: &str) -> HttpError {
     let message = format!("`{param}` is missing; it {must}");
     HttpError::field(param, message)
+}
+
+/// A call that is required is a form already, and so is one that must fit its schema if it is made.
+pub(crate) fn check_one_form(options: &AnswerOptions) -> Result<(), HttpError> {
+    let ToolUse { choice, tools, .. } = &options.tools;
+    match (&options.grammar, choice) {
+        (Some(asked), ToolChoice::Auto) if tools.iter().any(|it| it.is_strict) => {
+            let field = asked.field;
+            let message =
+                format!("a function of `tools` is strict and `{field}` asks for another form");
+            Err(HttpError::field(field, message))
+        }
+        (Some(asked), ToolChoice::Required | ToolChoice::Named(_)) => {
+            let field = asked.field;
+            let message = format!("`tool_choice` requires a call and `{field}` another form");
+            Err(HttpError::field(field, message))
+        }
+        _ => Ok(()),
+    }
 }

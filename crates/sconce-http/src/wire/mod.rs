@@ -6,3 +6,4 @@ pub(crate) mod functions;
 pub(crate) mod parsed;
 pub(crate) mod stop_strings;
 pub(crate) mod strict_json;
+pub(crate) mod user;

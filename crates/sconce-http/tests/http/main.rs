@@ -6,6 +6,7 @@
 
 mod access;
 mod answers;
+mod anthropic;
 mod bad_requests;
 mod colours;
 mod encoders;

@@ -177,7 +177,11 @@ async fn an_answer_whose_record_cannot_be_ended_fails_at_its_end_where_records_a
     let reason = FinishReason::Failed(Failure::Record);
     assert_eq!(
         events.last(),
-        Some(&AnswerEvent::Finished { choice: 0, reason })
+        Some(&AnswerEvent::Finished {
+            choice: 0,
+            reason,
+            stopped_by: None
+        })
     );
     assert!(!events.iter().any(|it| matches!(it, AnswerEvent::Done(_))));
 }
