@@ -121,6 +121,7 @@ fn every_field_of_the_api_is_in_the_docs_and_no_other() {
         "Embeddings",
         "Reranking and scores",
         "Anthropic's messages",
+        "Ollama's API",
     ] {
         for field in page.first_cells(section) {
             let name = field.rsplit('.').next().unwrap();

@@ -20,7 +20,7 @@ mod keys;
 mod lifecycle;
 mod lm_eval;
 mod models;
-mod openai_client;
+mod official_clients;
 mod records;
 mod server;
 mod stream;

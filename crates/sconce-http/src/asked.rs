@@ -30,15 +30,23 @@ impl Asked {
     ) -> Result<(Arrival, T), HttpError> {
         let caller = self.client.caller.clone();
         let arrival = self.state.pipeline.arrive(self.id, kind, caller);
-        let body = std::mem::take(&mut self.body);
-        let read = read_body(body, &self.headers, &self.state.limits).await;
-        match read.and_then(|bytes| parse(&bytes)) {
+        match self.read_unrecorded(parse).await {
             Ok(request) => Ok((arrival, request)),
             Err(error) => {
                 arrival.turned_away(error.code()).await;
                 Err(error)
             }
         }
+    }
+
+    /// Reads a request that asks no model, and so leaves no record.
+    pub(crate) async fn read_unrecorded<T>(
+        &mut self,
+        parse: impl FnOnce(&[u8]) -> Result<T, HttpError>,
+    ) -> Result<T, HttpError> {
+        let body = std::mem::take(&mut self.body);
+        let read = read_body(body, &self.headers, &self.state.limits).await;
+        read.and_then(|bytes| parse(&bytes))
     }
 }
 

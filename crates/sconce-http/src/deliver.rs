@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -102,6 +102,7 @@ fn streamed<D: Dialect + Send + 'static>(writer: FrameWriter<D>) -> Response {
         Framing::EventsWithPing { event, data } => {
             keep_alive.event(Event::default().event(event).data(data))
         }
+        Framing::Lines => return ([unbuffered], lines(frames)).into_response(),
     };
     let events = frames.map(|it| {
         let event = Event::default();
@@ -113,6 +114,12 @@ fn streamed<D: Dialect + Send + 'static>(writer: FrameWriter<D>) -> Response {
     });
     let sse = Sse::new(events).keep_alive(keep_alive);
     ([unbuffered], sse).into_response()
+}
+
+fn lines(frames: impl Stream<Item = Frame> + Send + 'static) -> Response {
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    let lines = frames.map(|it| Ok::<_, Infallible>(Bytes::from(it.data + "\n")));
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(lines)).into_response()
 }
 
 /// The frames, one after the other. Dropping it drops the answers.

@@ -44,6 +44,8 @@ pub(crate) enum Framing {
         /// Its data.
         data: &'static str,
     },
+    /// A JSON object a line.
+    Lines,
 }
 
 /// What a stream sends at once.

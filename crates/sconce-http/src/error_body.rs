@@ -18,6 +18,8 @@ pub(crate) enum Api {
     OpenAi,
     /// Anthropic's.
     Anthropic,
+    /// Ollama's.
+    Ollama,
 }
 
 /// OpenAI's error object. All four keys are always there.
@@ -49,6 +51,12 @@ struct AnthropicFault {
     message: String,
 }
 
+/// Ollama's error object.
+#[derive(Debug, Serialize)]
+pub(crate) struct OllamaError {
+    error: String,
+}
+
 impl Api {
     /// The one that a request is made in, by its path and headers.
     pub(crate) fn of(request: &Request) -> Self {
@@ -58,6 +66,7 @@ impl Api {
             || path.starts_with("/v1/messages/");
         match is_anthropic {
             true => Self::Anthropic,
+            false if path.starts_with("/api/") => Self::Ollama,
             false => Self::OpenAi,
         }
     }
@@ -65,7 +74,7 @@ impl Api {
     /// The header that tells a client its request's name.
     pub(crate) fn request_id_header(self) -> HeaderName {
         HeaderName::from_static(match self {
-            Self::OpenAi => "x-request-id",
+            Self::OpenAi | Self::Ollama => "x-request-id",
             Self::Anthropic => "request-id",
         })
     }
@@ -78,6 +87,7 @@ impl Api {
         let text = match self {
             Self::OpenAi => OpenAiError::of(&error).text(),
             Self::Anthropic => AnthropicError::of(&error).about(request).text(),
+            Self::Ollama => OllamaError::of(&error).text(),
         };
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
@@ -135,6 +145,17 @@ impl AnthropicError {
     fn about(self, request: &str) -> Self {
         let request_id = Some(request.to_owned());
         Self { request_id, ..self }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        json(self)
+    }
+}
+
+impl OllamaError {
+    pub(crate) fn of(error: &HttpError) -> Self {
+        let error = error.to_string();
+        Self { error }
     }
 
     pub(crate) fn text(&self) -> String {

@@ -1,4 +1,4 @@
-//! OpenAI's and Anthropic's HTTP APIs over a [`Pipeline`](sconce_pipeline::Pipeline). The only crate that knows HTTP
+//! OpenAI's, Anthropic's and Ollama's HTTP APIs over a [`Pipeline`](sconce_pipeline::Pipeline). The only crate that knows HTTP
 //! and wire JSON; it decides nothing.
 
 mod access;
@@ -13,6 +13,7 @@ mod error_body;
 mod hosts;
 mod limits;
 mod model_routes;
+mod ollama;
 mod openai;
 mod rate_headers;
 mod routes;

@@ -23,6 +23,7 @@ use crate::error::HttpError;
 use crate::error_body::Api;
 use crate::limits::HttpLimits;
 use crate::model_routes;
+use crate::ollama;
 use crate::openai::{
     ChatChunks, CompletionChunks, DetokenizeRequest, ModelList, ModelObject, OpenAi, TextObject,
     TokenizeRequest, TokenizerObject, TokensObject, parse_chat, parse_completion, parse_detokenize,
@@ -58,6 +59,15 @@ fn routes() -> Vec<(&'static str, MethodRouter<HttpState>)> {
         ("/v1/completions", post(complete)),
         ("/v1/messages", post(anthropic::messages)),
         ("/v1/messages/count_tokens", post(anthropic::count_tokens)),
+        ("/api/chat", post(ollama::chat)),
+        ("/api/generate", post(ollama::generate)),
+        ("/api/embed", post(ollama::embed)),
+        ("/api/embeddings", post(ollama::embeddings)),
+        ("/api/tags", get(ollama::list)),
+        ("/api/show", post(ollama::show)),
+        ("/api/ps", get(ollama::loaded_models)),
+        ("/api/version", get(ollama::version)),
+        ("/", get(ollama::alive)),
         ("/v1/embeddings", post(encoding::embed)),
         ("/v1/rerank", post(encoding::rerank)),
         ("/v2/rerank", post(encoding::rerank)),
@@ -189,7 +199,7 @@ async fn models(
 ) -> Result<Response, HttpError> {
     let entries = state.pipeline.model_entries_for(&client.caller);
     Ok(match api {
-        Api::OpenAi => Json(ModelList::from(entries)).into_response(),
+        Api::OpenAi | Api::Ollama => Json(ModelList::from(entries)).into_response(),
         Api::Anthropic => Json(ModelPage::of(entries, &parse_page(&asked)?)).into_response(),
     })
 }
@@ -202,7 +212,7 @@ async fn model(
 ) -> Result<Response, HttpError> {
     let entry = state.pipeline.model_entry_for(&client.caller, &name)?;
     Ok(match api {
-        Api::OpenAi => Json(ModelObject::from(entry)).into_response(),
+        Api::OpenAi | Api::Ollama => Json(ModelObject::from(entry)).into_response(),
         Api::Anthropic => Json(ModelCard::from(entry)).into_response(),
     })
 }

@@ -64,4 +64,4 @@ pub use request::{AnswerOptions, AnswerRequest, Ask, AskKind, AskedGrammar, EndT
 pub use served_encoder::{EncoderKind, ServedEncoder};
 pub use served_model::ServedModel;
 pub use text_stream::{TokenChance, TokenReport};
-pub use tokenizing::{Edges, Tokenized, TokenizerFacts};
+pub use tokenizing::{Edges, ModelSkill, Tokenized, TokenizerFacts};

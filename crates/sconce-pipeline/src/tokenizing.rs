@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sconce_domain::{Caller, Message, TokenCount, TokenId};
-use sconce_text::Specials;
+use sconce_text::{ChatTemplate, Specials};
 
 use crate::models::ModelUse;
 use crate::record::{Arrival, OpenRecord};
@@ -46,6 +46,17 @@ pub struct TokenizerFacts {
     pub vocabulary_size: usize,
     /// Tokens that prompt and answer may have together.
     pub context: TokenCount,
+    /// What it can besides.
+    pub skills: Vec<ModelSkill>,
+}
+
+/// What a model can besides continuing texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelSkill {
+    /// It calls functions, and its calls can be read.
+    Calls,
+    /// It thinks, and its thoughts are told apart.
+    Thoughts,
 }
 
 impl Pipeline {
@@ -132,6 +143,7 @@ impl Pipeline {
             chat_template: template.map(|it| it.source().to_owned()),
             vocabulary_size: tokenizer.vocabulary_size(),
             context: model.context,
+            skills: template.map(skills_of).unwrap_or_default(),
         })
     }
 
@@ -189,6 +201,12 @@ impl Pipeline {
             })
         })
     }
+}
+
+fn skills_of(template: &ChatTemplate) -> Vec<ModelSkill> {
+    let calls = template.speech().map(|_| ModelSkill::Calls);
+    let thoughts = template.knows_thoughts().then_some(ModelSkill::Thoughts);
+    calls.into_iter().chain(thoughts).collect()
 }
 
 fn count(tokens: &[TokenId]) -> TokenCount {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::dialect::{Dialect, Frame, Framing, Gathered, OpenCall, Part};
 use crate::error::HttpError;
 use crate::error_body::AnthropicError;
+use crate::wire::functions::arguments_of;
 
 /// What of a request its answer tells again.
 #[derive(Debug, Default)]
@@ -272,10 +273,4 @@ fn block(part: Part) -> Value {
             json!({"type": "tool_use", "id": call.id, "name": call.name, "input": input})
         }
     }
-}
-
-/// The arguments of a call as an object. What is none is told as the text that it is.
-pub(crate) fn arguments_of(call: &ToolCall) -> Value {
-    let parsed = serde_json::from_str(&call.arguments);
-    parsed.unwrap_or_else(|_| Value::from(call.arguments.as_str()))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sconce_domain::{Penalties, Priority, TokenBias, TokenCount, TokenId, Truncation};
+use sconce_domain::{Penalties, Priority, TokenBias, TokenCount, TokenId};
 use sconce_pipeline::{AnswerOptions, EndTokens};
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ use super::grammar::take_grammar;
 use crate::error::HttpError;
 use crate::wire::fields::{Fields, token_ids, wrong};
 use crate::wire::parsed::Delivery;
+use crate::wire::sampling::{take_seed, take_truncation};
 use crate::wire::stop_strings::take_stop_strings;
 use crate::wire::strict_json::shown;
 use crate::wire::user::take_user;
@@ -36,7 +37,7 @@ pub(super) fn take_options(fields: &mut Fields) -> Result<AnswerOptions, HttpErr
         temperature: fields
             .number("temperature", 0.0..=2.0)?
             .unwrap_or(usual.temperature),
-        truncation: take_truncation(fields)?,
+        truncation: take_truncation(fields, usual.truncation)?,
         penalties: take_penalties(fields)?,
         bias: take_bias(fields)?,
         seed: take_seed(fields)?,
@@ -53,30 +54,6 @@ pub(super) fn take_options(fields: &mut Fields) -> Result<AnswerOptions, HttpErr
             .map(Duration::from_secs_f32),
         user: take_user(fields, "user")?,
         ..usual
-    })
-}
-
-fn take_truncation(fields: &mut Fields) -> Result<Truncation, HttpError> {
-    let off = Truncation::default();
-    let top_k = fields.integer("top_k", -1..=i64::from(u32::MAX))?;
-    let top_p = fields.number("top_p", 0.0..=1.0)?.unwrap_or(off.top_p);
-    if top_p == 0.0 {
-        let message = "`top_p` must be above 0; for the likeliest token only, set `temperature` 0";
-        return Err(HttpError::field("top_p", message));
-    }
-    let typical_p = fields
-        .number("typical_p", 0.0..=1.0)?
-        .unwrap_or(off.typical_p);
-    if typical_p == 0.0 {
-        let message = "`typical_p` must be above 0; 1 keeps all";
-        return Err(HttpError::field("typical_p", message));
-    }
-    Ok(Truncation {
-        // Some clients say -1 for "all", others 0.
-        top_k: top_k.map_or(off.top_k, |it| u32::try_from(it).unwrap_or(off.top_k)),
-        top_p,
-        min_p: fields.number("min_p", 0.0..=1.0)?.unwrap_or(off.min_p),
-        typical_p,
     })
 }
 
@@ -130,18 +107,6 @@ fn token_bias(id: &str, bias: &Value) -> Result<TokenBias, HttpError> {
             bias: number as f32,
         }),
         _ => Err(wrong(&param, "be a number from -100 to 100", bias)),
-    }
-}
-
-/// Any 64 bits will do; a negative seed is as good as another.
-fn take_seed(fields: &mut Fields) -> Result<Option<u64>, HttpError> {
-    match fields.take("seed") {
-        None => Ok(None),
-        Some(value) => match (value.as_u64(), value.as_i64()) {
-            (Some(seed), _) => Ok(Some(seed)),
-            (None, Some(seed)) => Ok(Some(seed as u64)),
-            (None, None) => Err(fields.wrong("seed", "be a whole number of 64 bits", &value)),
-        },
     }
 }
 

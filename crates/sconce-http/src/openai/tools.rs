@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::error::HttpError;
 use crate::wire::fields::Fields;
-use crate::wire::functions::{missing, take_list, take_name, take_tools as take_tools_of};
+use crate::wire::functions::{missing, take_function, take_functions, take_list, take_name};
 use crate::wire::strict_json::shown;
 
 /// `tools`, `tool_choice` and `parallel_tool_calls`.
@@ -23,51 +23,6 @@ pub(super) fn take_tools(fields: &mut Fields) -> Result<ToolUse, HttpError> {
             .flag("parallel_tool_calls")?
             .unwrap_or(usual.parallel),
     })
-}
-
-fn take_functions(fields: &mut Fields) -> Result<Vec<Tool>, HttpError> {
-    take_tools_of(fields, ".function.name", tool)
-}
-
-fn tool(index: usize, item: Value) -> Result<Tool, HttpError> {
-    let mut function = take_function(format!("tools[{index}]"), item, |_| Ok(()))?;
-    let tool = Tool {
-        name: take_name(&mut function)?,
-        description: function.text("description")?,
-        parameters: match function.take("parameters") {
-            None => None,
-            Some(schema @ Value::Object(_)) => Some(schema.to_string()),
-            Some(other) => return Err(function.wrong("parameters", "be a JSON Schema", &other)),
-        },
-        is_strict: function.flag("strict")?.unwrap_or(false),
-    };
-    function.finish()?;
-    Ok(tool)
-}
-
-/// The fields of `function` in an object of the type `function`; `rest` takes what stands beside it.
-fn take_function(
-    path: String,
-    value: Value,
-    rest: impl FnOnce(&mut Fields) -> Result<(), HttpError>,
-) -> Result<Fields, HttpError> {
-    let mut fields = Fields::of(path, value)?;
-    rest(&mut fields)?;
-    let param = fields.path("type");
-    match fields.text("type")?.as_deref() {
-        Some("function") => {}
-        Some(other) => {
-            let note = format!(" as `{}`, only as `function`", shown(other));
-            return Err(HttpError::Unsupported { param, note });
-        }
-        None => return Err(missing(param, "must be `function`")),
-    }
-    let param = fields.path("function");
-    let Some(function) = fields.take("function") else {
-        return Err(missing(param, "must be an object with a `name`"));
-    };
-    fields.finish()?;
-    Fields::of(param, function)
 }
 
 fn tool_choice(value: Value, tools: &[Tool]) -> Result<ToolChoice, HttpError> {

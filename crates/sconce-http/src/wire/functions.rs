@@ -1,10 +1,11 @@
 //! Functions that a model may call, as far as all dialects write them alike.
 
-use sconce_domain::{Tool, ToolChoice, ToolUse};
+use sconce_domain::{Tool, ToolCall, ToolChoice, ToolUse};
 use sconce_pipeline::AnswerOptions;
 use serde_json::Value;
 
 use super::fields::Fields;
+use super::strict_json::shown;
 use crate::error::HttpError;
 
 /// Functions of one request.
@@ -84,4 +85,56 @@ pub(crate) fn check_one_form(options: &AnswerOptions) -> Result<(), HttpError> {
         }
         _ => Ok(()),
     }
+}
+
+/// The functions in the field `tools`, as OpenAI writes them and others after it.
+pub(crate) fn take_functions(fields: &mut Fields) -> Result<Vec<Tool>, HttpError> {
+    take_tools(fields, ".function.name", tool)
+}
+
+fn tool(index: usize, item: Value) -> Result<Tool, HttpError> {
+    let mut function = take_function(format!("tools[{index}]"), item, |_| Ok(()))?;
+    let tool = Tool {
+        name: take_name(&mut function)?,
+        description: function.text("description")?,
+        parameters: match function.take("parameters") {
+            None => None,
+            Some(schema @ Value::Object(_)) => Some(schema.to_string()),
+            Some(other) => return Err(function.wrong("parameters", "be a JSON Schema", &other)),
+        },
+        is_strict: function.flag("strict")?.unwrap_or(false),
+    };
+    function.finish()?;
+    Ok(tool)
+}
+
+/// The fields of `function` in an object of the type `function`; `rest` takes what stands beside it.
+pub(crate) fn take_function(
+    path: String,
+    value: Value,
+    rest: impl FnOnce(&mut Fields) -> Result<(), HttpError>,
+) -> Result<Fields, HttpError> {
+    let mut fields = Fields::of(path, value)?;
+    rest(&mut fields)?;
+    let param = fields.path("type");
+    match fields.text("type")?.as_deref() {
+        Some("function") => {}
+        Some(other) => {
+            let note = format!(" as `{}`, only as `function`", shown(other));
+            return Err(HttpError::Unsupported { param, note });
+        }
+        None => return Err(missing(param, "must be `function`")),
+    }
+    let param = fields.path("function");
+    let Some(function) = fields.take("function") else {
+        return Err(missing(param, "must be an object with a `name`"));
+    };
+    fields.finish()?;
+    Fields::of(param, function)
+}
+
+/// The arguments of a call as an object. What is none is told as the text that it is.
+pub(crate) fn arguments_of(call: &ToolCall) -> Value {
+    let parsed = serde_json::from_str(&call.arguments);
+    parsed.unwrap_or_else(|_| Value::from(call.arguments.as_str()))
 }

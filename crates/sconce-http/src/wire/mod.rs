@@ -4,6 +4,7 @@ pub(crate) mod fields;
 pub(crate) mod foreign;
 pub(crate) mod functions;
 pub(crate) mod parsed;
+pub(crate) mod sampling;
 pub(crate) mod stop_strings;
 pub(crate) mod strict_json;
 pub(crate) mod user;

@@ -11,6 +11,8 @@ pub struct ModelEntry {
     pub created_s: u64,
     /// Tokens that prompt and answer may have together, or a text that is read; once its file has been read.
     pub context: Option<TokenCount>,
+    /// Bytes of its weights, as they lie in memory; zero until its file has been read.
+    pub bytes: u64,
     /// What it does.
     pub kind: ModelKind,
     /// How it stands.

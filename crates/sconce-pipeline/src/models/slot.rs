@@ -372,6 +372,7 @@ impl Slot {
             name: self.name.to_string(),
             created_s,
             context,
+            bytes: tenancy.needs.map_or(tenancy.bytes, |it| it.weight_bytes),
             kind: self.kind,
             status,
         }
