@@ -1,40 +1,92 @@
 //! Sends the answers to one request: as one object, or as a stream.
 //!
 //! An answer that fails after its stream began can change no status any more: the stream says so in its
-//! dialect's words, and closes.
+//! dialect's words, and closes. So does a stream whose request is refused after it has waited for so long that
+//! its client had to be shown a sign of life.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::future::ready;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, Stream, StreamExt, stream};
 use sconce_domain::{Failure, FinishReason};
-use sconce_pipeline::{AnswerEvent, AnswerStream};
+use sconce_pipeline::{AnswerEvent, AnswerStream, Arrival, Refusal};
 
 use crate::dialect::{Dialect, Frame, Framing, Gathered};
 use crate::error::HttpError;
-use crate::wire::parsed::Delivery;
+use crate::routes::HttpState;
+use crate::wire::parsed::{Delivery, ParsedRequest};
 
-/// How often a quiet stream shows that it is alive. Proxies give up after 30 to 60 seconds.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A request that waits for its turn.
+pub(crate) struct Waiting {
+    answers: BoxFuture<'static, Result<AnswerStream, Refusal>>,
+    pub(crate) delivery: Delivery,
+    /// How often a quiet stream shows that it is alive.
+    keep_alive: Duration,
+}
 
-/// Sends `answers` in the way the client asked for.
-pub(crate) async fn deliver<D>(
-    answers: AnswerStream,
-    dialect: D,
-    delivery: Delivery,
-) -> Result<Response, HttpError>
+impl Waiting {
+    /// Nothing happens before it is delivered.
+    pub(crate) fn new(state: &HttpState, arrival: Arrival, parsed: ParsedRequest) -> Self {
+        let ParsedRequest { request, delivery } = parsed;
+        let pipeline = Arc::clone(&state.pipeline);
+        let answers = async move { pipeline.answer_arrived(arrival, request).await };
+        Self {
+            answers: Box::pin(answers),
+            delivery,
+            keep_alive: Duration::from_secs(state.limits.keep_alive_s),
+        }
+    }
+}
+
+/// Sends the answers that are waited for in the way the client asked for. `dialect` is made of the name of
+/// the model that answers, which is empty if none does.
+///
+/// A stream's head is sent once its answer has begun, so that a refusal has a status; or, whatever comes
+/// then, when the client has waited as long as a quiet stream may be. Lines have no way to show that they are
+/// alive, so they wait.
+pub(crate) async fn deliver<D, F>(waiting: Waiting, dialect: F) -> Result<Response, HttpError>
 where
     D: Dialect + Send + 'static,
+    F: FnOnce(&str) -> D + Send + 'static,
 {
-    match delivery {
-        Delivery::Whole => whole(answers, &dialect).await,
-        Delivery::Stream | Delivery::StreamWithUsage => {
-            Ok(streamed(FrameWriter::new(answers, dialect)))
+    let Waiting {
+        mut answers,
+        delivery,
+        keep_alive,
+    } = waiting;
+    if delivery == Delivery::Whole {
+        let answers = answers.await?;
+        let dialect = dialect(answers.model());
+        return whole(answers, &dialect).await;
+    }
+    let patience = match D::FRAMING {
+        Framing::Lines => Duration::MAX,
+        Framing::Events | Framing::EventsWithPing { .. } => keep_alive,
+    };
+    match tokio::time::timeout(patience, &mut answers).await {
+        Ok(begun) => {
+            let answers = begun?;
+            let dialect = dialect(answers.model());
+            let writer = ready(FrameWriter::new(answers, dialect));
+            Ok(streamed(writer, keep_alive))
+        }
+        Err(_) => {
+            let writer = answers.map(|begun| match begun {
+                Ok(answers) => {
+                    let dialect = dialect(answers.model());
+                    FrameWriter::new(answers, dialect)
+                }
+                Err(refusal) => FrameWriter::refused(dialect(""), refusal),
+            });
+            Ok(streamed(writer, keep_alive))
         }
     }
 }
@@ -89,14 +141,17 @@ fn slot(gathered: &mut Vec<Gathered>, choice: u32) -> &mut Gathered {
     &mut gathered[index]
 }
 
-fn streamed<D: Dialect + Send + 'static>(writer: FrameWriter<D>) -> Response {
+fn streamed<D: Dialect + Send + 'static>(
+    writer: impl Future<Output = FrameWriter<D>> + Send + 'static,
+    keep_alive: Duration,
+) -> Response {
     // Proxies of the nginx family hold events back unless they are told not to.
     let unbuffered = (
         HeaderName::from_static("x-accel-buffering"),
         HeaderValue::from_static("no"),
     );
-    let frames = frames_of(writer);
-    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    let frames = stream::once(writer).flat_map(frames_of);
+    let keep_alive = KeepAlive::new().interval(keep_alive);
     let keep_alive = match D::FRAMING {
         Framing::Events => keep_alive,
         Framing::EventsWithPing { event, data } => {
@@ -146,6 +201,16 @@ impl<D: Dialect> FrameWriter<D> {
             answers: Some(answers),
             dialect,
             ready: VecDeque::new(),
+        }
+    }
+
+    /// What is told of a request that had to wait and is answered by nobody.
+    fn refused(mut dialect: D, refusal: Refusal) -> Self {
+        let refused = dialect.fail(&refusal.into());
+        Self {
+            answers: None,
+            dialect,
+            ready: VecDeque::from([refused]),
         }
     }
 

@@ -11,6 +11,8 @@ pub struct HttpLimits {
     pub head_timeout_s: u64,
     /// Time for a client to read something of what is sent to it. A slower one is cut off.
     pub write_timeout_s: u64,
+    /// How often a quiet stream shows that it is alive. Proxies give up after 30 to 60 seconds.
+    pub keep_alive_s: u64,
     /// Header lines of a request. More are a 431.
     pub headers_max: usize,
     /// Connections at once. Further ones wait to be accepted.
@@ -26,6 +28,7 @@ impl Default for HttpLimits {
             body_timeout_s: 30,
             head_timeout_s: 75,
             write_timeout_s: 60,
+            keep_alive_s: 15,
             headers_max: 100,
             connections_max: 4096,
             drain_timeout_s: 30,

@@ -10,14 +10,14 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
-use sconce_pipeline::{AnswerStream, AskKind, Pipeline, Readiness};
+use sconce_pipeline::{AskKind, Pipeline, Readiness};
 use serde_json::{Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access::{Access, Admin, Asking, Authorized};
 use crate::anthropic::{self, ModelCard, ModelPage, parse_page};
 use crate::asked::Asked;
-use crate::deliver::deliver;
+use crate::deliver::{Waiting, deliver};
 use crate::encoding;
 use crate::error::HttpError;
 use crate::error_body::Api;
@@ -30,7 +30,7 @@ use crate::openai::{
     parse_tokenize,
 };
 use crate::rate_headers;
-use crate::wire::parsed::{Delivery, ParsedRequest};
+use crate::wire::parsed::ParsedRequest;
 
 /// What the routes share.
 #[derive(Debug, Clone)]
@@ -127,38 +127,41 @@ async fn name_request(
 async fn chat(mut asked: Asked) -> Result<Response, HttpError> {
     let id = asked.id;
     let answered = answer(&mut asked, AskKind::Chat, |body| parse_chat(id, body));
-    let (answers, delivery) = answered.await?;
-    let chunks = ChatChunks::new(id.0, now_s(), answers.model(), delivery);
-    deliver(answers, OpenAi::new(chunks, delivery), delivery).await
+    let waiting = answered.await?;
+    let delivery = waiting.delivery;
+    let dialect = move |model: &str| {
+        let chunks = ChatChunks::new(id.0, now_s(), model, delivery);
+        OpenAi::new(chunks, delivery)
+    };
+    deliver(waiting, dialect).await
 }
 
 async fn complete(mut asked: Asked) -> Result<Response, HttpError> {
     let id = asked.id;
     let parse = |body: &[u8]| parse_completion(id, body);
-    let (answers, delivery) = answer(&mut asked, AskKind::Completion, parse).await?;
-    let chunks = CompletionChunks::new(id.0, now_s(), answers.model(), delivery);
-    deliver(answers, OpenAi::new(chunks, delivery), delivery).await
+    let waiting = answer(&mut asked, AskKind::Completion, parse).await?;
+    let delivery = waiting.delivery;
+    let dialect = move |model: &str| {
+        let chunks = CompletionChunks::new(id.0, now_s(), model, delivery);
+        OpenAi::new(chunks, delivery)
+    };
+    deliver(waiting, dialect).await
 }
 
-/// Has a request answered, if its client may ask for it.
+/// Reads a request, if its client may ask for it, and has it wait for its answers.
 pub(crate) async fn answer(
     asked: &mut Asked,
     kind: AskKind,
     parse: impl FnOnce(&[u8]) -> Result<ParsedRequest, HttpError>,
-) -> Result<(AnswerStream, Delivery), HttpError> {
+) -> Result<Waiting, HttpError> {
     let client = asked.client.clone();
     let parse = |body: &[u8]| {
         let parsed = parse(body)?;
         client.check_priority(parsed.request.options.priority)?;
         Ok(parsed)
     };
-    let (arrival, ParsedRequest { request, delivery }) = asked.read(kind, parse).await?;
-    let answers = asked
-        .state
-        .pipeline
-        .answer_arrived(arrival, request)
-        .await?;
-    Ok((answers, delivery))
+    let (arrival, parsed) = asked.read(kind, parse).await?;
+    Ok(Waiting::new(&asked.state, arrival, parsed))
 }
 
 async fn tokenize(mut asked: Asked) -> Result<Json<TokensObject>, HttpError> {

@@ -320,6 +320,9 @@ pub(crate) struct LimitArguments {
     /// Time for running requests to finish once the server was told to stop.
     #[arg(long, value_name = "SECONDS", default_value = "30")]
     pub(crate) drain_timeout_s: u64,
+    /// Seconds after which a stream in which nothing happens shows that it is alive.
+    #[arg(long, value_name = "SECONDS", default_value = "15")]
+    pub(crate) keep_alive_s: NonZeroU32,
 }
 
 /// The cache's types, under the names that others give them.

@@ -36,9 +36,11 @@ pub(crate) async fn messages(mut asked: Asked) -> Result<Response, HttpError> {
         facts = MessageFacts::of(&parsed.request.options);
         Ok(parsed)
     };
-    let (answers, delivery) = answer(&mut asked, AskKind::Chat, parse).await?;
-    let dialect = MessageDialect::new(id.0, answers.model(), facts);
-    deliver(answers, dialect, delivery).await
+    let waiting = answer(&mut asked, AskKind::Chat, parse).await?;
+    deliver(waiting, move |model| {
+        MessageDialect::new(id.0, model, facts)
+    })
+    .await
 }
 
 pub(crate) async fn count_tokens(mut asked: Asked) -> Result<Json<TokenCountObject>, HttpError> {

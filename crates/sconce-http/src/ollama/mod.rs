@@ -23,7 +23,7 @@ use self::models::{parse_show, running, shown, tags};
 use self::request::{AskedModel, OllamaRequest, parse_chat, parse_generate};
 use crate::access::Authorized;
 use crate::asked::Asked;
-use crate::deliver::deliver;
+use crate::deliver::{Waiting, deliver};
 use crate::error::HttpError;
 use crate::routes::HttpState;
 
@@ -63,9 +63,12 @@ async fn answer(mut asked: Asked, shape: Shape) -> Result<Response, HttpError> {
         let model = model.0.unwrap_or_default();
         return Ok(Json(loaded(shape, model)).into_response());
     };
-    let answers = pipeline.answer_arrived(arrival, parsed.request).await?;
-    let model = model.0.unwrap_or_else(|| answers.model().to_owned());
-    deliver(answers, OllamaDialect::new(shape, model), parsed.delivery).await
+    let waiting = Waiting::new(&asked.state, arrival, parsed);
+    let dialect = move |name: &str| {
+        let model = model.0.unwrap_or_else(|| name.to_owned());
+        OllamaDialect::new(shape, model)
+    };
+    deliver(waiting, dialect).await
 }
 
 pub(crate) async fn embed(mut asked: Asked) -> Result<Json<Value>, HttpError> {

@@ -102,3 +102,51 @@ async fn a_page_in_a_browser_cannot_unload_models() {
         (404, &json!("model_not_found"))
     );
 }
+
+#[tokio::test]
+async fn a_stream_that_waits_shows_that_it_is_alive_and_can_still_be_refused() {
+    let (pipeline, orders) = repertoire(&[("a", 40)]);
+    let limits = HttpLimits {
+        keep_alive_s: 1,
+        ..HttpLimits::default()
+    };
+    let server = Server::start(&pipeline, limits).await;
+    let streamed = json!({"model": "a", "prompt": "x", "stream": true, "temperature": 0});
+    orders[0].load_ms.store(1_400, Ordering::SeqCst);
+    orders[0].fails.store(true, Ordering::SeqCst);
+    // It has begun to wait, and its head with a status of success has been sent, when the load fails.
+    let reply = ask(&server, "/v1/completions", streamed.clone()).await;
+    assert_eq!(reply.status, 200);
+    let events = reply.events();
+    assert_eq!(events.len(), 1, "{reply:?}");
+    let told: Value = serde_json::from_str(events[0]).unwrap();
+    assert_eq!(told["error"]["code"], "model_failed");
+    // The failure is known now, and told before anything is sent.
+    let reply = ask(&server, "/v1/completions", streamed.clone()).await;
+    assert_eq!(
+        (reply.status, reply.header("retry-after").is_some()),
+        (503, true)
+    );
+    assert_eq!(reply.json()["error"]["code"], "model_failed");
+}
+
+#[tokio::test]
+async fn a_stream_that_waits_for_a_load_is_quiet_for_no_longer_than_it_may_and_then_whole() {
+    let (pipeline, orders) = repertoire(&[("a", 40)]);
+    let limits = HttpLimits {
+        keep_alive_s: 1,
+        ..HttpLimits::default()
+    };
+    let server = Server::start(&pipeline, limits).await;
+    orders[0].load_ms.store(3_300, Ordering::SeqCst);
+    let body = json!({"prompt": "xyz", "stream": true, "temperature": 0});
+    let reply = ask(&server, "/v1/completions", body).await;
+    let comments = reply.body.lines().filter(|it| it.starts_with(':')).count();
+    assert!((1..=3).contains(&comments), "{comments} in {reply:?}");
+    let texts: Vec<String> = reply
+        .chunks()
+        .iter()
+        .filter_map(|it| it["choices"][0]["text"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(texts.concat(), "xyz");
+}

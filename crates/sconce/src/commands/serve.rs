@@ -41,6 +41,7 @@ pub(crate) async fn run(
     let address = listener.local_addr()?;
     let limits = HttpLimits {
         drain_timeout_s: arguments.limits.drain_timeout_s,
+        keep_alive_s: arguments.limits.keep_alive_s.get().into(),
         ..HttpLimits::default()
     };
     let state = HttpState {
