@@ -249,6 +249,11 @@ impl AnswerStream {
     /// The engine may be further than what was told, and may have ended the answer: then what stands
     /// is all of it, and its end comes next.
     ///
+    /// Such an answer is not begun again over prompt and kept tokens. The engine counts an answer's tokens
+    /// from the end of its prompt, and by that count it draws, penalizes, withholds the end and bounds: a
+    /// sequence begun anew would count from zero, and not draw what it would have drawn. Who must be able
+    /// to take an end back has to look before the engine gets there.
+    ///
     /// None, and nothing has changed, if the end of the answer was told, if it has not come so far, if
     /// it begins with its prompt, or if it may not be chosen in the end.
     #[must_use]
