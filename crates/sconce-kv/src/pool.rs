@@ -212,12 +212,12 @@ impl BlockPool {
                 let block = strand.block(number).expect(FULL_BLOCKS_ARE_HELD);
                 let name = Name { key, group };
                 if let Some(&equal) = self.cached.get(&name) {
-                    let equal_block = &mut self.blocks[equal.0 as usize];
-                    if equal_block.references > 0 {
+                    let copy = &mut self.blocks[equal.0 as usize];
+                    if copy.references > 0 {
                         continue;
                     }
-                    equal_block.name = None;
-                    self.idle.remove(&equal_block.idle_since);
+                    copy.name = None;
+                    self.idle.remove(&copy.idle_since);
                     self.blank.push(equal);
                 }
                 self.cached.insert(name, block);

@@ -98,4 +98,9 @@ pub(crate) const FAULTS: &[Fault] = &[
             "{ let _ = it; self.size.blocks_for(tokens).0 }",
         ),
     ),
+    fault(
+        "a copy that somebody holds is given away",
+        POOL,
+        Expression("copy.references > 0", "false"),
+    ),
 ];
