@@ -73,7 +73,11 @@ fn every_option_is_in_the_docs_and_no_other() {
         "doctor",
         "keys add",
         "keys list",
+        "records list",
+        "records show",
+        "records export",
         "records verify",
+        "records erase",
     ] {
         let (succeeded, help) = shell.run(&format!("sconce {command} --help"), &[]);
         assert!(succeeded, "{help}");

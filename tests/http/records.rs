@@ -7,23 +7,106 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::server::{COMPLETIONS, PROGRAM, Server};
+use crate::server::{CHAT, COMPLETIONS, PROGRAM, Server};
 
-/// What `sconce records verify` says of a folder.
-async fn verified(folder: &Path) -> String {
+/// What `sconce records` says, and whether it could.
+async fn records(words: &[&str], folder: &Path) -> String {
+    let words: Vec<String> = words.iter().map(|it| (*it).to_owned()).collect();
     let folder = folder.to_owned();
     let run = move || {
         Command::new(PROGRAM)
-            .args(["records", "verify", "--records-dir"])
+            .arg("records")
+            .args(words)
+            .arg("--records-dir")
             .arg(folder)
             .output()
             .unwrap()
     };
     let output = tokio::task::spawn_blocking(run).await.unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{text}{told}");
-    text
+    assert!(output.status.success(), "{told}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Of an answer and a refusal.
+async fn check_lists(folder: &Path) {
+    let listed = records(&["list", "--since", "1h"], folder).await;
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    let refusals = records(&["list", "--outcome", "refused"], folder).await;
+    assert!(refusals.contains("refused (invalid_value)"), "{refusals}");
+    let nobody = records(&["list", "--tenant", "nobody"], folder).await;
+    assert_eq!(nobody, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_lists_shows_exports_and_erases_beside_a_running_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let server = Server::start(&["--records-dir", path, "--records", "full"]).await;
+    let request = json!({
+        "messages": [{"role": "user", "content": "Say the word canary."}],
+        "max_tokens": 4, "temperature": 0, "user": "someone"
+    });
+    let answer = server.post(CHAT, request.to_string()).await;
+    let id = answer.headers()["x-request-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let answer: Value = answer.json().await.unwrap();
+    let refused = server.post(COMPLETIONS, "{}").await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+
+    check_lists(folder.path()).await;
+    let shown = records(&["show", &id], folder.path()).await;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(
+        shown["input"]["messages"][0]["content"],
+        "Say the word canary."
+    );
+    assert_eq!(shown["input"]["user"], "someone");
+    let prompt = shown["output"]["prompts"][0].as_str().unwrap();
+    assert!(
+        prompt.contains("<|im_start|>user\nSay the word canary."),
+        "{prompt}"
+    );
+    assert_eq!(
+        shown["output"]["answers"][0]["text"],
+        answer["choices"][0]["message"]["content"]
+    );
+    assert!(!journal(folder.path()).contains("canary"));
+
+    let erased = records(&["erase", "--subject", "shared"], folder.path()).await;
+    assert!(
+        erased.starts_with("1 keys of shared are destroyed"),
+        "{erased}"
+    );
+    let again = server.post(CHAT, request.to_string()).await;
+    assert_eq!(again.status(), StatusCode::OK);
+    let exported = records(
+        &["export", "--model", "smollm2-135m-instruct"],
+        folder.path(),
+    )
+    .await;
+    let lines: Vec<Value> = exported
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2, "{exported}");
+    assert_eq!(
+        (&lines[0]["input"], &lines[0]["output"]),
+        (&json!("erased"), &json!("erased"))
+    );
+    assert!(lines[1]["input"]["messages"].is_array());
+    assert!(
+        verified(folder.path())
+            .await
+            .contains("3 requests have ended, 0 are open")
+    );
+}
+
+/// What `sconce records verify` says of a folder.
+async fn verified(folder: &Path) -> String {
+    records(&["verify"], folder).await
 }
 
 fn short() -> String {

@@ -10,6 +10,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["sconce"]),
     ("axum", &["sconce-http"]),
     ("candle", &["sconce-model", "sconce-kernels"]),
+    ("chacha20poly1305", &["sconce-store"]),
     ("clap", &["sconce"]),
     ("derivre", &["sconce-grammar"]),
     ("hf", &["sconce-catalog"]),

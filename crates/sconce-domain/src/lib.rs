@@ -24,7 +24,7 @@ pub use kv_groups::{KvGroups, Reach};
 pub use message::{Message, Role};
 pub use outcome::{Draw, Failure, FinishReason, TokenLogprob, TokenLogprobs, Usage};
 pub use precedence::{Priority, Weight};
-pub use record::{ClosedRecord, OpenedRecord};
+pub use record::{ClosedRecord, OpenedRecord, RecordedAnswer, RecordedInput, RecordedOutput};
 pub use sampling::{Penalties, Sampling, TokenBias, Truncation, Withheld};
 pub use token_mask::TokenMask;
 pub use tool::{Tool, ToolCall, ToolChoice, ToolUse};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{RequestId, TenantId, Usage};
+use crate::{Message, RequestId, TenantId, ToolCall, Usage};
 
 /// A request that is about to be admitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct OpenedRecord {
     pub tenant: TenantId,
     /// The name of the key that it came with.
     pub key: Option<Arc<str>>,
+    /// What was asked, where that is kept.
+    pub input: Option<RecordedInput>,
 }
 
 /// A request that has ended, however it did.
@@ -42,4 +44,41 @@ pub struct ClosedRecord {
     pub ttft_ms: Option<u64>,
     /// From its arrival to its end.
     pub total_ms: u64,
+    /// What was answered, where that is kept.
+    pub output: Option<RecordedOutput>,
+}
+
+/// What was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecordedInput {
+    /// Whom the client says it asks for.
+    pub user: Option<String>,
+    /// The chat.
+    pub messages: Vec<Message>,
+    /// Texts to be continued or read.
+    pub texts: Vec<String>,
+    /// Texts that came as the numbers of their tokens.
+    pub tokens: Vec<Vec<u32>>,
+}
+
+/// What was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecordedOutput {
+    /// What the model read, where it differs from what was asked or was rendered from it.
+    pub prompts: Vec<String>,
+    /// What it answered.
+    pub answers: Vec<RecordedAnswer>,
+}
+
+/// One answer, as far as it came.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecordedAnswer {
+    /// What was said.
+    pub text: String,
+    /// What was thought.
+    pub thought: String,
+    /// Which functions were to be called.
+    pub calls: Vec<ToolCall>,
+    /// How it ended, in one word; none if it did not.
+    pub end: Option<&'static str>,
 }

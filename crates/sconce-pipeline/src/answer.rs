@@ -270,7 +270,12 @@ impl AnswerStream {
         self.record
             .recount(answer.counted, progress.generated, progress.first_token);
         answer.counted = progress.generated;
-        Some(stands.into_iter().map(|it| told(choice, it)).collect())
+        let stands: Vec<AnswerEvent> = stands.into_iter().map(|it| told(choice, it)).collect();
+        self.record.hear(|it| {
+            it.forget(choice);
+            stands.iter().for_each(|event| it.hear(event));
+        });
+        Some(stands)
     }
 
     /// Whether the request's time is over.
@@ -303,6 +308,7 @@ impl AnswerStream {
             return Poll::Pending;
         }
         self.record.complete();
+        self.choose();
         let kept = ready!(self.poll_kept(context));
         self.done = true;
         Poll::Ready(match kept {
@@ -317,6 +323,16 @@ impl AnswerStream {
                 }
             }
         })
+    }
+
+    /// Chooses among answers that have all ended, if there are more than are wanted.
+    fn choose(&mut self) {
+        if let Some(mut selection) = self.selection.take() {
+            self.chosen.extend(selection.choose());
+            let chosen = &self.chosen;
+            self.record
+                .hear(|it| chosen.iter().for_each(|event| it.hear(event)));
+        }
     }
 
     /// Waits until the record is written, if it must be.
@@ -416,12 +432,12 @@ impl Stream for AnswerStream {
                 return Poll::Ready(None);
             }
             let event = ready!(stream.poll_answers(context));
-            let Some(selection) = &mut stream.selection else {
-                return Poll::Ready(Some(event));
-            };
-            if matches!(event, AnswerEvent::Done(_)) {
-                stream.chosen.extend(selection.choose());
+            if stream.done {
+                // It comes behind what was chosen in the end.
                 stream.chosen.push_back(event);
+            } else if stream.selection.is_none() {
+                stream.record.hear(|it| it.hear(&event));
+                return Poll::Ready(Some(event));
             }
         }
     }

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use sconce_domain::{EncoderText, Failure, FinishReason, TokenCount, TokenId};
+use sconce_domain::{EncoderText, Failure, FinishReason, RecordedInput, TokenCount, TokenId};
 
 use crate::models::ModelUse;
 use crate::record::{Arrival, OpenRecord};
 use crate::served_encoder::{EncoderKind, ServedEncoder};
-use crate::{Pipeline, Prompt, Refusal};
+use crate::{Pipeline, Prompt, Refusal, hearing};
 
 /// Texts that are to become vectors.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,7 +120,8 @@ impl Pipeline {
         request: EmbedRequest,
         record: &mut OpenRecord,
     ) -> Result<Embedded, Refusal> {
-        record.announce().await?;
+        let asked = || hearing::read(request.user.as_ref(), &request.texts);
+        record.announce(asked).await?;
         record.enter(&self.accounts)?;
         let slot = self.slot_for::<ServedEncoder>(record.caller(), request.model.as_deref())?;
         let place = slot.admission.admit_texts(request.texts.len())?;
@@ -154,7 +155,7 @@ impl Pipeline {
         request: FitRequest,
         record: &mut OpenRecord,
     ) -> Result<Fitted, Refusal> {
-        record.announce().await?;
+        record.announce(|| asked_pairs(&request)).await?;
         record.enter(&self.accounts)?;
         let slot = self.slot_for::<ServedEncoder>(record.caller(), request.model.as_deref())?;
         let firsts = request.firsts.len();
@@ -219,6 +220,15 @@ async fn read(
         Some(results) => Ok((results, tokens)),
         None if encoder.encoder.is_running() => Err(Refusal::EncodingFailed { model: model() }),
         None => Err(Refusal::EngineStopped { model: model() }),
+    }
+}
+
+fn asked_pairs(request: &FitRequest) -> RecordedInput {
+    let texts = request.firsts.iter().chain(&request.seconds);
+    RecordedInput {
+        user: request.user.clone(),
+        texts: texts.cloned().collect(),
+        ..RecordedInput::default()
     }
 }
 

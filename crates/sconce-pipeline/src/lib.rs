@@ -18,6 +18,7 @@ mod engine_handle;
 mod engine_meter;
 mod engine_thread;
 mod grammars;
+mod hearing;
 mod kv_meter;
 mod metrics;
 mod models;
@@ -58,7 +59,7 @@ pub use models::{
 pub use pipeline::{Pipeline, Readiness};
 pub use record::Arrival;
 pub use record_meter::RecordMetrics;
-pub use recording::{ReceiptWriter, RecordKeeper, Recording, Unrecorded};
+pub use recording::{Keeps, ReceiptWriter, RecordKeeper, Recording, Unrecorded};
 pub use refusal::Refusal;
 pub use request::{AnswerOptions, AnswerRequest, Ask, AskKind, AskedGrammar, EndTokens, Prompt};
 pub use served_encoder::{EncoderKind, ServedEncoder};

@@ -25,7 +25,7 @@ use crate::text_stream::TextStream;
 use crate::token_stream::TokenStream;
 use crate::{
     AnswerOptions, AnswerRequest, AskKind, DeclaredModel, Displaces, MemoryLimits, ModelContext,
-    ModelEntry, NameTaken, Recording, Refusal,
+    ModelEntry, NameTaken, Recording, Refusal, hearing,
 };
 
 /// How soon to ask again while a model loads.
@@ -225,14 +225,15 @@ impl Pipeline {
         request: AnswerRequest,
         record: &mut OpenRecord,
     ) -> Result<Routed, Refusal> {
-        record.announce().await?;
+        record.announce(|| hearing::asked(&request)).await?;
         record.enter(&self.accounts)?;
         let slot = self.slot_for::<ServedModel>(record.caller(), request.model.as_deref())?;
         let admitted = slot.admission.admit(request)?;
         let options = &admitted.request.options;
         let waits = [options.wait_max, options.time_max].into_iter().flatten();
         let model = self.in_time(&slot, &admitted.place, waits.min()).await?;
-        let routed = route(admitted, model, &record.caller().tenant).await?;
+        let mut routed = route(admitted, model, &record.caller().tenant).await?;
+        record.hear(|it| it.prompted(routed.take_texts()));
         record.reserve(tokens_max(&routed))?;
         let prompt_tokens: usize = routed.prompts.iter().map(|it| it.tokens.len()).sum();
         record.begin(

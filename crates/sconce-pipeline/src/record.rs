@@ -12,13 +12,15 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use sconce_domain::{
-    Caller, ClosedRecord, Failure, FinishReason, OpenedRecord, RequestId, TokenCount, Usage,
+    Caller, ClosedRecord, Failure, FinishReason, OpenedRecord, RecordedInput, RequestId,
+    TokenCount, Usage,
 };
 
 use crate::accounts::{Accounts, Charge};
 use crate::encoder_meter::EncoderMetrics;
+use crate::hearing::Hearing;
 use crate::metrics::{EndedRequest, Ending, Metrics, ModelMetrics};
-use crate::recording::{Receipt, Recording, Unrecorded};
+use crate::recording::{Keeps, Receipt, Recording, Unrecorded};
 use crate::{AskKind, Refusal};
 
 /// How soon to ask again when records cannot be written.
@@ -53,6 +55,8 @@ pub(crate) struct OpenRecord {
     outcome: Outcome,
     /// What the request takes of its caller's limits, from when it was let in.
     charge: Option<Charge>,
+    /// What was answered, if the record keeps that.
+    hearing: Option<Hearing>,
     /// Who keeps the record, until it has been handed over.
     recording: Option<Recording>,
 }
@@ -88,6 +92,8 @@ impl OpenRecord {
         metrics: Arc<Metrics>,
         recording: Option<Recording>,
     ) -> Self {
+        let keeps = recording.as_ref().map(|it| it.keeps);
+        let keeps_content = keeps == Some(Keeps::Content);
         Self {
             id,
             kind: kind.as_str(),
@@ -102,13 +108,17 @@ impl OpenRecord {
             worst: None,
             outcome: Outcome::Open,
             charge: None,
+            hearing: keeps_content.then(Hearing::default),
             recording,
         }
     }
 
     /// Has it written that the request is about to be admitted. A process that dies from here on leaves
     /// a trace of it.
-    pub(crate) async fn announce(&self) -> Result<(), Refusal> {
+    pub(crate) async fn announce(
+        &self,
+        input: impl FnOnce() -> RecordedInput,
+    ) -> Result<(), Refusal> {
         let Some(recording) = &self.recording else {
             return Ok(());
         };
@@ -118,6 +128,7 @@ impl OpenRecord {
             kind: self.kind,
             tenant: self.caller.tenant.clone(),
             key: self.caller.key.clone(),
+            input: self.hearing.as_ref().map(|_| input()),
         };
         recording.keeper.open(opened, writer);
         match receipt.await {
@@ -129,9 +140,13 @@ impl OpenRecord {
     /// Hands the record to whoever keeps it, as the request stands. Once it is written, or cannot be
     /// and need not, this is fulfilled.
     pub(crate) fn close(&mut self) -> Option<Closing> {
-        let Recording { keeper, required } = self.recording.take()?;
+        let Recording {
+            keeper, required, ..
+        } = self.recording.take()?;
         let (writer, receipt) = Receipt::new();
-        keeper.close(self.closed(self.arrived.elapsed()), writer);
+        let mut closed = self.closed(self.arrived.elapsed());
+        closed.output = self.hearing.take().map(Hearing::into_output);
+        keeper.close(closed, writer);
         Some(Closing { receipt, required })
     }
 
@@ -206,6 +221,13 @@ impl OpenRecord {
         self.model = Some(model);
         self.usage.prompt = texts;
         self.begun = Some(Begun::Encoder(of));
+    }
+
+    /// Notes what was answered, or what the model reads, if the record keeps that.
+    pub(crate) fn hear(&mut self, note: impl FnOnce(&mut Hearing)) {
+        if let Some(hearing) = &mut self.hearing {
+            note(hearing);
+        }
     }
 
     /// Notes who asks, by the request's own word.
@@ -301,6 +323,7 @@ impl OpenRecord {
                 .first_token
                 .map(|it| (it - self.arrived).as_millis() as u64),
             total_ms: total.as_millis() as u64,
+            output: None,
         }
     }
 }

@@ -22,11 +22,23 @@ pub trait RecordKeeper: fmt::Debug + Send + Sync {
     fn close(&self, record: ClosedRecord, receipt: ReceiptWriter);
 }
 
+/// What records say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Keeps {
+    /// Who, when, how it ended, how many tokens; nothing that was said.
+    #[default]
+    Metadata,
+    /// What was said, too.
+    Content,
+}
+
 /// Who keeps records, and whether a request may be served without one.
 #[derive(Debug, Clone)]
 pub struct Recording {
     /// Who keeps them.
     pub keeper: Arc<dyn RecordKeeper>,
+    /// What they say.
+    pub keeps: Keeps,
     /// Whether a request whose record cannot be written is refused.
     pub required: bool,
 }

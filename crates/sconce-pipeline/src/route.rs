@@ -33,6 +33,16 @@ pub(crate) struct Routed {
 pub(crate) struct RoutedPrompt {
     pub(crate) tokens: Vec<TokenId>,
     pub(crate) echo: Option<Arc<EchoedPrompt>>,
+    /// What the model reads, where it did not come as tokens. For the record, which takes it.
+    pub(crate) text: Option<String>,
+}
+
+impl Routed {
+    /// What the model reads, prompt by prompt.
+    pub(crate) fn take_texts(&mut self) -> Vec<String> {
+        let texts = self.prompts.iter_mut().map(|it| it.text.take());
+        texts.map(Option::unwrap_or_default).collect()
+    }
 }
 
 /// Makes the prompts. Rendering and tokenizing a long prompt takes tens of milliseconds, so that
@@ -96,9 +106,9 @@ fn prepare(
     let mut speech = None;
     let prompts = match request.ask {
         Ask::Chat(messages) => {
-            let (tokens, heard) = chat_prompt(&model, &messages, &request.options)?;
+            let (prompt, heard) = chat_prompt(&model, &messages, &request.options)?;
             speech = heard;
-            vec![RoutedPrompt { tokens, echo: None }]
+            vec![prompt]
         }
         Ask::Completion(prompts) => prompts
             .into_iter()
@@ -128,7 +138,7 @@ pub(crate) fn chat_prompt(
     model: &ServedModel,
     messages: &[Message],
     options: &AnswerOptions,
-) -> Result<(Vec<TokenId>, Option<Speech>), Refusal> {
+) -> Result<(RoutedPrompt, Option<Speech>), Refusal> {
     let name = || model.name.to_string();
     let template = model
         .template
@@ -157,10 +167,16 @@ pub(crate) fn chat_prompt(
                 fact: other.to_string(),
             },
         })?;
-    let speech = speech(template, &prompt.text(), options);
+    let text = prompt.text();
+    let speech = speech(template, &text, options);
     let tokens = model.tokenizer.encode_rendered(&prompt);
     let tokens = tokens.map_err(|error| refused_by_tokenizer(model, &error))?;
-    Ok((tokens, speech))
+    let prompt = RoutedPrompt {
+        tokens,
+        echo: None,
+        text: Some(text.into_owned()),
+    };
+    Ok((prompt, speech))
 }
 
 /// An answer that is held to a form has no room for thoughts.
@@ -202,8 +218,9 @@ fn completion_prompt(
             (tokens, None)
         }
     };
-    let echo = echoes.then(|| Arc::new(EchoedPrompt::new(&model.tokenizer, &tokens, text)));
-    Ok(RoutedPrompt { tokens, echo })
+    let told = || EchoedPrompt::new(&model.tokenizer, &tokens, text.clone());
+    let echo = echoes.then(|| Arc::new(told()));
+    Ok(RoutedPrompt { tokens, echo, text })
 }
 
 fn check_options(model: &ServedModel, options: &AnswerOptions) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sconce_domain::{Caller, Message, TokenCount, TokenId};
+use sconce_domain::{Caller, Message, RecordedInput, TokenCount, TokenId};
 use sconce_text::{ChatTemplate, Specials};
 
 use crate::models::ModelUse;
@@ -96,8 +96,8 @@ impl Pipeline {
         options: AnswerOptions,
     ) -> Result<TokenCount, Refusal> {
         self.with_model(arrival, model, move |model| {
-            let (tokens, _speech) = chat_prompt(model, &messages, &options)?;
-            let count = count(&tokens);
+            let (prompt, _speech) = chat_prompt(model, &messages, &options)?;
+            let count = count(&prompt.tokens);
             Ok((count, count))
         })
         .await
@@ -187,7 +187,8 @@ impl Pipeline {
         T: Send + 'static,
         F: FnOnce(&ServedModel) -> Result<T, Refusal> + Send + 'static,
     {
-        record.announce().await?;
+        // What was said to no model is not kept.
+        record.announce(RecordedInput::default).await?;
         record.enter(&self.accounts)?;
         let model = self.generator(record.caller(), model).await?;
         let name = Arc::clone(&model.name);

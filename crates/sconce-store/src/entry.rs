@@ -97,14 +97,27 @@ pub(crate) enum Facts {
 pub(crate) struct Unreadable(String);
 
 impl Facts {
-    /// The bytes of an entry with these facts, and with `sealed` behind them.
-    pub(crate) fn payload(&self, sealed: &[u8]) -> Vec<u8> {
-        let facts = serde_json::to_vec(self).expect("texts and numbers can be written");
+    /// These facts as they lie in an entry.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("texts and numbers can be written")
+    }
+
+    /// The bytes of an entry with facts, and with what is sealed behind them.
+    pub(crate) fn payload(facts: &[u8], sealed: &[u8]) -> Vec<u8> {
         let mut payload = Vec::with_capacity(4 + facts.len() + sealed.len());
         payload.extend((facts.len() as u32).to_le_bytes());
-        payload.extend(facts);
+        payload.extend_from_slice(facts);
         payload.extend_from_slice(sealed);
         payload
+    }
+
+    /// For whom the request was made.
+    pub(crate) fn tenant(&self) -> &str {
+        match self {
+            Self::Opened(opened) => &opened.tenant,
+            Self::Closed(closed) => &closed.tenant,
+            Self::Carried(_) => "",
+        }
     }
 
     /// The facts of an entry, and what is sealed in it.

@@ -8,10 +8,14 @@ use std::sync::Arc;
 
 use crate::entry::{Facts, Opened, RecordId};
 use crate::folder::{Folder, Lock};
-use crate::frame::{Chain, FRAME_BYTES, HEAD_BYTES, Head, write_entry};
+use crate::frame::{Chain, HEAD_BYTES, Head, write_entry};
 use crate::reading::{damaged, facts_of, open_segment};
 use crate::segment::ReadFault;
+use crate::subjects::Subjects;
 use crate::{StoreError, clock};
+
+/// Content that is longer is not kept: an entry has a limit. No request or answer comes near it.
+const CONTENT_BYTES_MAX: usize = 32 << 20;
 
 /// Where the next entries go.
 #[derive(Debug)]
@@ -179,7 +183,7 @@ impl Journal {
         let mut open: Vec<Opened> = self.open.values().cloned().collect();
         open.sort_by_key(|it| (it.at_ms, it.id));
         let mut first = Vec::new();
-        let payload = Facts::Carried(open).payload(&[]);
+        let payload = Facts::payload(&Facts::Carried(open).bytes(), &[]);
         let chain = write_entry(&mut first, &head, self.sequence, &self.chain, &payload);
         let file = new_segment(&self.folder, self.number + 1, &head, &first)?;
         self.number += 1;
@@ -217,12 +221,23 @@ pub(crate) struct Written {
 impl Written {
     /// An entry with nothing sealed.
     pub(crate) fn bare(facts: Facts) -> Self {
-        let payload = facts.payload(&[]);
+        let payload = Facts::payload(&facts.bytes(), &[]);
         Self { facts, payload }
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        FRAME_BYTES + self.payload.len()
+    /// An entry that has `content` under the seal of its tenant.
+    pub(crate) fn sealed(
+        facts: Facts,
+        content: &[u8],
+        subjects: &mut Subjects,
+    ) -> Result<Self, StoreError> {
+        if content.is_empty() || content.len() > CONTENT_BYTES_MAX {
+            return Ok(Self::bare(facts));
+        }
+        let bytes = facts.bytes();
+        let sealed = subjects.seal(facts.tenant(), content, &bytes)?;
+        let payload = Facts::payload(&bytes, &sealed);
+        Ok(Self { facts, payload })
     }
 }
 

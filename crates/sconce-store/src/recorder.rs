@@ -15,8 +15,9 @@ use sconce_domain::{ClosedRecord, OpenedRecord};
 
 use crate::entry::{Closed, Facts, Opened};
 use crate::journal::{Journal, Written};
+use crate::subjects::Subjects;
 use crate::syncer::Syncer;
-use crate::{StoreError, clock};
+use crate::{StoreError, clock, content};
 
 /// When a record counts as written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -114,14 +115,26 @@ struct Waiting {
     is_over: bool,
 }
 
+/// What is to be written, and who is told.
 struct Job {
-    entry: Written,
+    facts: Facts,
+    /// What is to be sealed with it.
+    content: Vec<u8>,
     told: Told,
+}
+
+/// About what facts take.
+const FACTS_BYTES: usize = 512;
+
+impl Job {
+    fn bytes(&self) -> usize {
+        FACTS_BYTES + self.content.len()
+    }
 }
 
 impl fmt::Debug for Job {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_tuple("Job").field(&self.entry).finish()
+        formatter.debug_tuple("Job").field(&self.facts).finish()
     }
 }
 
@@ -148,10 +161,12 @@ impl Recorder {
         let writer = Writer {
             queue: Arc::clone(&queue),
             journal,
+            subjects: Subjects::open(&options.folder)?,
             durability: options.durability,
             syncer,
             watch: Arc::clone(&watch),
-            is_failing: false,
+            writing: Health::Works,
+            rotating: Health::Works,
         };
         let thread = std::thread::Builder::new()
             .name("sconce-records".to_owned())
@@ -170,23 +185,39 @@ impl Recorder {
     /// Notes that a request is about to be admitted.
     pub fn open(&self, record: &OpenedRecord, told: Told) {
         let opened = Opened::new(record, clock::now_ms());
-        let entry = Written::bare(Facts::Opened(opened));
-        let bytes = entry.bytes();
+        let content = record
+            .input
+            .as_ref()
+            .map_or_else(Vec::new, content::of_input);
+        let job = Job {
+            facts: Facts::Opened(opened),
+            content,
+            told,
+        };
+        let bytes = job.bytes();
         let mut waiting = self.queue.lock();
         if waiting.bytes + bytes > self.queue.waiting_bytes_max {
             let bytes = waiting.bytes;
             drop(waiting);
             self.watch.failed(1);
-            return told(Err(NotWritten::Crowded { bytes }));
+            return (job.told)(Err(NotWritten::Crowded { bytes }));
         }
-        self.add(&mut waiting, Job { entry, told });
+        self.add(&mut waiting, job);
     }
 
     /// Notes that a request has ended.
     pub fn close(&self, record: &ClosedRecord, told: Told) {
         let closed = Closed::new(record, clock::now_ms());
-        let entry = Written::bare(Facts::Closed(closed));
-        self.add(&mut self.queue.lock(), Job { entry, told });
+        let content = record
+            .output
+            .as_ref()
+            .map_or_else(Vec::new, content::of_output);
+        let job = Job {
+            facts: Facts::Closed(closed),
+            content,
+            told,
+        };
+        self.add(&mut self.queue.lock(), job);
     }
 
     fn add(&self, waiting: &mut Waiting, job: Job) {
@@ -194,7 +225,7 @@ impl Recorder {
             self.watch.failed(1);
             return (job.told)(Err(NotWritten::Over));
         }
-        waiting.bytes += job.entry.bytes();
+        waiting.bytes += job.bytes();
         waiting.jobs.push(job);
         self.queue.changed.notify_one();
     }
@@ -241,10 +272,20 @@ impl Queue {
 struct Writer {
     queue: Arc<Queue>,
     journal: Journal,
+    subjects: Subjects,
     durability: Durability,
     syncer: Option<Syncer>,
     watch: Arc<dyn JournalWatch>,
-    is_failing: bool,
+    writing: Health,
+    /// How the last try to begin a new file went.
+    rotating: Health,
+}
+
+/// Whether something worked the last time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Works,
+    Fails,
 }
 
 impl Writer {
@@ -258,11 +299,10 @@ impl Writer {
     }
 
     fn write(&mut self, jobs: Vec<Job>) {
-        let (entries, told): (Vec<Written>, Vec<Told>) =
-            jobs.into_iter().map(|it| (it.entry, it.told)).unzip();
-        let count = entries.len() as u64;
-        let outcome = self.written(&entries);
-        self.note_state(&outcome);
+        let count = jobs.len() as u64;
+        let (entries, told) = self.sealed(jobs);
+        let outcome = entries.and_then(|it| self.written(&it));
+        self.writing.note(&outcome, "records cannot be written");
         let outcome = outcome.map_err(|error| NotWritten::Failed {
             fact: error.to_string(),
         });
@@ -274,7 +314,24 @@ impl Writer {
         }
         // Those whose entries are written need not wait for this.
         let rotated = self.journal.rotate_if_full();
-        self.note_state(&rotated.map(|_| ()));
+        let rotated = rotated.map(|_| ());
+        self.rotating
+            .note(&rotated, "no new file of records can be begun");
+    }
+
+    fn sealed(&mut self, jobs: Vec<Job>) -> (Result<Vec<Written>, StoreError>, Vec<Told>) {
+        let mut entries = Vec::new();
+        let mut all_told = Vec::new();
+        for Job {
+            facts,
+            content,
+            told,
+        } in jobs
+        {
+            entries.push(Written::sealed(facts, &content, &mut self.subjects));
+            all_told.push(told);
+        }
+        (entries.into_iter().collect(), all_told)
     }
 
     fn written(&mut self, entries: &[Written]) -> Result<(), StoreError> {
@@ -290,15 +347,20 @@ impl Writer {
         }
         Ok(())
     }
+}
 
-    /// Logs when writing begins to fail and when it works again, and not each time.
-    fn note_state(&mut self, outcome: &Result<(), StoreError>) {
-        match (outcome, self.is_failing) {
-            (Err(error), false) => tracing::error!("records cannot be written: {error}"),
-            (Ok(()), true) => tracing::info!("records are being written again"),
+impl Health {
+    /// Logs when `what` begins and when it is over, and not each time.
+    fn note(&mut self, outcome: &Result<(), StoreError>, what: &str) {
+        match (outcome, *self) {
+            (Err(error), Self::Works) => tracing::error!("{what}: {error}"),
+            (Ok(()), Self::Fails) => tracing::info!("no more: {what}"),
             _ => {}
         }
-        self.is_failing = outcome.is_err();
+        *self = match outcome {
+            Ok(()) => Self::Works,
+            Err(_) => Self::Fails,
+        };
     }
 }
 

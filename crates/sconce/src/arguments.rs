@@ -12,6 +12,7 @@ use sconce_model::Encoding;
 use crate::byte_count;
 use crate::logging;
 use crate::model_limit::ModelLimit;
+use crate::record_arguments::{RecordArguments, RecordsAction};
 
 /// A self-hosted server for open-weight language models.
 #[derive(Debug, Parser)]
@@ -188,44 +189,6 @@ pub(crate) struct StateArguments {
     /// [default: $XDG_STATE_HOME/sconce or ~/.local/state/sconce].
     #[arg(long, env = "SCONCE_STATE", value_name = "DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-}
-
-/// What stays of requests.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RecordArguments {
-    /// The folder for records of requests; it is made if there is none. Without it, records are lines of
-    /// the log.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) records_dir: Option<PathBuf>,
-    /// What is kept there of a request.
-    #[arg(long, value_enum, value_name = "WHAT", default_value = "metadata")]
-    pub(crate) records: RecordKind,
-    /// When a record counts as written; an answer's last byte waits for that.
-    #[arg(long, value_enum, value_name = "WHEN", default_value = "group")]
-    pub(crate) records_durability: RecordDurability,
-    /// Answer 503 rather than answer without a record, should the disk be full.
-    #[arg(long)]
-    pub(crate) records_required: bool,
-}
-
-/// What is kept of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RecordKind {
-    /// Nothing.
-    None,
-    /// Who, when, which model, how it ended, how many tokens; no text.
-    Metadata,
-}
-
-/// When a record counts as written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RecordDurability {
-    /// Once the kernel has it: a killed server loses nothing, a loss of power what the disk lacks.
-    Process,
-    /// As `process`, and the disk writes every 50 ms.
-    Group,
-    /// Once the disk has it.
-    Each,
 }
 
 /// What matrices can be quantized to.
@@ -427,20 +390,6 @@ impl From<KeyLimitArguments> for Limits {
             tokens_month: arguments.budget_tokens_month,
         }
     }
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RecordsAction {
-    /// Read all records and check that each byte is as it was written.
-    Verify(RecordsFolder),
-}
-
-/// Where records are.
-#[derive(Debug, Args)]
-pub(crate) struct RecordsFolder {
-    /// The folder of records; a server may be writing to it.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) records_dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ mod machine;
 mod model_limit;
 mod output;
 mod paths;
+mod record_arguments;
 mod recording;
 mod reload;
 mod signals;

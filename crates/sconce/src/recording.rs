@@ -5,17 +5,17 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use sconce_domain::{ClosedRecord, OpenedRecord};
 use sconce_pipeline::{
-    Pipeline, ReceiptWriter, RecordKeeper, RecordMetrics, Recording, Unrecorded,
+    Keeps, Pipeline, ReceiptWriter, RecordKeeper, RecordMetrics, Recording, Unrecorded,
 };
 use sconce_store::{Durability, JournalOptions, JournalWatch, NotWritten, Recorder};
 
-use crate::arguments::{RecordArguments, RecordDurability, RecordKind};
+use crate::record_arguments::{RecordArguments, RecordDurability, RecordKind};
 
 /// `pipeline`, with records kept as `arguments` say.
 pub(crate) fn recorded(pipeline: Pipeline, arguments: &RecordArguments) -> Result<Pipeline> {
     let Some(folder) = &arguments.records_dir else {
-        if arguments.records_required {
-            bail!("--records-required needs a place for records; give it with --records-dir");
+        if arguments.records_required || arguments.records == RecordKind::Full {
+            bail!("records need a place; give it with --records-dir");
         }
         return Ok(pipeline);
     };
@@ -30,6 +30,10 @@ pub(crate) fn recorded(pipeline: Pipeline, arguments: &RecordArguments) -> Resul
     let keeper = Keeper(Recorder::start(&options, watch)?);
     Ok(pipeline.recorded_by(Recording {
         keeper: Arc::new(keeper),
+        keeps: match arguments.records {
+            RecordKind::Full => Keeps::Content,
+            RecordKind::None | RecordKind::Metadata => Keeps::Metadata,
+        },
         required: arguments.records_required,
     }))
 }

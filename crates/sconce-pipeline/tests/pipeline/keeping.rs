@@ -4,19 +4,24 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use sconce_domain::{Caller, ClosedRecord, Failure, FinishReason, OpenedRecord, RequestId};
+use sconce_domain::{
+    Caller, ClosedRecord, Failure, FinishReason, OpenedRecord, RecordedInput, RecordedOutput,
+    RequestId,
+};
 use sconce_pipeline::{
-    AnswerEvent, AskKind, Edges, Pipeline, ReceiptWriter, RecordKeeper, Recording, Refusal,
+    AnswerEvent, AskKind, Edges, Keeps, Pipeline, ReceiptWriter, RecordKeeper, Recording, Refusal,
     Unrecorded,
 };
 
-use crate::stage::{Echo, FAILURE, Sizes, Stage, admission_limits, completion};
+use crate::stage::{Echo, FAILURE, Sizes, Stage, admission_limits, chat, completion};
 
 /// Notes what it is given, and says of it what it was told to.
 #[derive(Debug, Default)]
 struct Notes {
     words: Mutex<Vec<String>>,
     held: Mutex<Vec<ReceiptWriter>>,
+    ends: Mutex<Vec<ClosedRecord>>,
+    begins: Mutex<Vec<OpenedRecord>>,
     manner: Manner,
 }
 
@@ -51,6 +56,7 @@ impl RecordKeeper for Notes {
     fn open(&self, record: OpenedRecord, receipt: ReceiptWriter) {
         let word = format!("{:x} {} opened", record.id.0, record.kind);
         self.words.lock().unwrap().push(word);
+        self.begins.lock().unwrap().push(record);
         receipt.tell(match self.manner {
             Manner::FailsAtOnce => full(),
             _ => Ok(()),
@@ -61,6 +67,7 @@ impl RecordKeeper for Notes {
         let why = record.refusal.or(record.failure).unwrap_or_default();
         let word = format!("{:x} {} {why}", record.id.0, record.end);
         self.words.lock().unwrap().push(word.trim_end().to_owned());
+        self.ends.lock().unwrap().push(record);
         match self.manner {
             Manner::Prompt => receipt.tell(Ok(())),
             Manner::HoldsEnds => self.held.lock().unwrap().push(receipt),
@@ -70,6 +77,10 @@ impl RecordKeeper for Notes {
 }
 
 fn stage(manner: Manner, required: bool) -> (Stage, Arc<Notes>) {
+    keeping(manner, required, Keeps::Metadata)
+}
+
+fn keeping(manner: Manner, required: bool, keeps: Keeps) -> (Stage, Arc<Notes>) {
     let notes = Arc::new(Notes {
         manner,
         ..Notes::default()
@@ -77,6 +88,7 @@ fn stage(manner: Manner, required: bool) -> (Stage, Arc<Notes>) {
     let sizes = Sizes::default();
     let pipeline = Pipeline::new(admission_limits(sizes)).recorded_by(Recording {
         keeper: notes.clone(),
+        keeps,
         required,
     });
     let step = Duration::from_millis(1);
@@ -210,4 +222,70 @@ fn who_leaves_a_server_that_is_gone_still_leaves_a_record() {
     // No timer can be made here any more.
     drop(answer);
     assert_eq!(notes.words()[1], "7 abort");
+}
+
+/// What was asked by the first request, what the model read, and what it answered.
+fn said(notes: &Notes) -> (RecordedInput, RecordedOutput) {
+    let begins = notes.begins.lock().unwrap();
+    let ends = notes.ends.lock().unwrap();
+    (
+        begins[0].input.clone().unwrap(),
+        ends[0].output.clone().unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn what_was_asked_read_and_answered_is_in_the_record_where_it_keeps_that() {
+    let (stage, notes) = keeping(Manner::Prompt, true, Keeps::Content);
+    let mut request = chat("hello");
+    request.options.user = Some("someone".to_owned());
+    let answer = stage.pipeline.answer(request).await.unwrap();
+    answer.collect::<Vec<_>>().await;
+    let (input, output) = said(&notes);
+    assert_eq!(input.user.as_deref(), Some("someone"));
+    assert_eq!(input.messages[0].content, "hello");
+    assert_eq!(output.prompts, ["hello"]);
+    assert_eq!(output.answers[0].text, "hello");
+    assert_eq!(output.answers[0].end, Some("stop"));
+}
+
+#[tokio::test]
+async fn of_candidates_the_record_has_those_that_were_given() {
+    let (stage, notes) = keeping(Manner::Prompt, true, Keeps::Content);
+    let mut request = completion("abc");
+    request.options.answers = 2;
+    request.options.candidates = Some(4);
+    let answer = stage.pipeline.answer(request).await.unwrap();
+    let events: Vec<AnswerEvent> = answer.collect().await;
+    assert!(matches!(events.last(), Some(AnswerEvent::Done(_))));
+    let (input, output) = said(&notes);
+    assert_eq!(input.texts, ["abc"]);
+    let texts: Vec<&str> = output.answers.iter().map(|it| it.text.as_str()).collect();
+    assert_eq!(texts, ["abc", "abc"]);
+}
+
+#[tokio::test]
+async fn who_leaves_early_leaves_what_was_told_until_then() {
+    let (stage, notes) = keeping(Manner::Prompt, true, Keeps::Content);
+    let mut answer = stage
+        .pipeline
+        .answer(completion(&"ab".repeat(100)))
+        .await
+        .unwrap();
+    let Some(AnswerEvent::Piece { text, .. }) = answer.next().await else {
+        panic!("an answer begins with a piece")
+    };
+    drop(answer);
+    let (_, output) = said(&notes);
+    assert_eq!(output.answers[0].text, text);
+    assert_eq!(output.answers[0].end, None);
+}
+
+#[tokio::test]
+async fn no_word_is_in_a_record_that_keeps_metadata() {
+    let (stage, notes) = stage(Manner::Prompt, true);
+    let answer = stage.pipeline.answer(completion("abc")).await.unwrap();
+    answer.collect::<Vec<_>>().await;
+    assert_eq!(notes.begins.lock().unwrap()[0].input, None);
+    assert_eq!(notes.ends.lock().unwrap()[0].output, None);
 }

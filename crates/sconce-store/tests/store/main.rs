@@ -6,6 +6,7 @@
 
 mod damage;
 mod kills;
+mod sealing;
 mod writing;
 
 use std::path::Path;
@@ -54,6 +55,7 @@ fn opened(number: u64) -> OpenedRecord {
         kind: "chat",
         tenant: TenantId::shared(),
         key: Some("web".into()),
+        input: None,
     }
 }
 
@@ -74,6 +76,7 @@ fn closed(number: u64) -> ClosedRecord {
         },
         ttft_ms: Some(3),
         total_ms: 20,
+        output: None,
     }
 }
 
