@@ -97,10 +97,13 @@ fn the_schema_that_is_published_is_the_one_that_is_made() {
     assert!(succeeded, "{made}");
     let path = docs::markdown::root().join("docs/config.schema.json");
     let published = std::fs::read_to_string(path).unwrap();
-    assert_eq!(
-        published.trim(),
-        made.trim(),
-        "write it anew: sconce config schema > docs/config.schema.json"
+    let lines = published.trim().lines().zip(made.trim().lines());
+    let differs = lines
+        .into_iter()
+        .find(|(published, made)| published != made);
+    assert!(
+        published.trim() == made.trim(),
+        "write it anew: sconce config schema > docs/config.schema.json; it differs in {differs:?}"
     );
 }
 

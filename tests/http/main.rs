@@ -25,5 +25,6 @@ mod records;
 mod server;
 mod stream;
 mod structured;
+mod tls;
 mod tools;
 mod windows;

@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use reqwest::{Client, Response};
+use reqwest::{Certificate, Client, Response};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -15,6 +15,9 @@ use crate::stream::Stream;
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sconce-under-test");
 pub(crate) const CHAT: &str = "/v1/chat/completions";
 pub(crate) const COMPLETIONS: &str = "/v1/completions";
+
+/// The certificate of `localhost` that tests show; it vouches for itself.
+pub(crate) const CERTIFICATE: &str = include_str!("certificate/localhost.pem");
 
 /// One server at a time: each wants all processors, and some tests measure.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -68,7 +71,7 @@ impl Server {
             process,
             printed,
             url: String::new(),
-            client: Client::new(),
+            client: trusting(),
             _turn: turn,
         };
         let first = server.printed_line();
@@ -168,6 +171,15 @@ impl Server {
         value.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
     }
 
+    /// The value of a metric without labels.
+    pub(crate) async fn metric_alone(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.text().await.unwrap();
+        let value = text
+            .lines()
+            .find_map(|it| it.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap().parse().unwrap()
+    }
+
     /// What the server has taken in memory, and what a released program's own pages take: those of
     /// the program under test, which is built for debugging, are larger.
     pub(crate) fn resident_bytes(&self) -> f64 {
@@ -206,6 +218,13 @@ impl Server {
         let request = json!({"prompt": prompt, "max_tokens": tokens_max, "temperature": 0});
         self.streamed(COMPLETIONS, &request).await
     }
+}
+
+/// A client that trusts the tests' own certificate, and no other.
+fn trusting() -> Client {
+    let certificate = Certificate::from_pem(CERTIFICATE.as_bytes()).unwrap();
+    let client = Client::builder().tls_certs_only([certificate]);
+    client.build().unwrap()
 }
 
 impl Drop for Server {

@@ -19,6 +19,7 @@ mod rate_headers;
 mod routes;
 mod server;
 mod stall;
+mod tls;
 mod wire;
 
 pub use access::{Access, SharedKeys};
@@ -26,3 +27,4 @@ pub use hosts::HostNames;
 pub use limits::HttpLimits;
 pub use routes::{HttpState, OPEN_PATHS, paths, router};
 pub use server::serve;
+pub use tls::{Tls, TlsError};

@@ -30,6 +30,7 @@ use crate::openai::{
     parse_tokenize,
 };
 use crate::rate_headers;
+use crate::tls::Tls;
 use crate::wire::parsed::ParsedRequest;
 
 /// What the routes share.
@@ -41,6 +42,8 @@ pub struct HttpState {
     pub limits: HttpLimits,
     /// Who may ask.
     pub access: Access,
+    /// What the server shows to prove who it is; without it, connections can be read on their way.
+    pub tls: Option<Tls>,
 }
 
 /// The paths at which no key is asked for: whoever watches the process has none.

@@ -12,13 +12,16 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
 
 use crate::limits::HttpLimits;
 use crate::routes::{HttpState, router};
 use crate::stall::StallGuard;
+use crate::tls::Tls;
 
 /// Time for connections to send their last bytes after the last request is done.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -49,6 +52,7 @@ pub async fn serve(listener: TcpListener, state: HttpState, shutdown: impl Futur
 struct Server {
     router: Router,
     limits: HttpLimits,
+    tls: Option<Tls>,
     connections: JoinSet<()>,
     places: Arc<Semaphore>,
     graceful: GracefulShutdown,
@@ -58,6 +62,7 @@ impl Server {
     fn new(state: HttpState) -> Self {
         let limits = state.limits;
         Self {
+            tls: state.tls.clone(),
             router: router(state),
             limits,
             connections: JoinSet::new(),
@@ -88,14 +93,17 @@ impl Server {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection kept Nagle's algorithm");
         }
-        let connection = run_connection(
-            stream,
-            self.router.clone(),
-            self.limits,
-            self.graceful.watcher(),
-        );
+        let (tls, router) = (self.tls.clone(), self.router.clone());
+        let (limits, watcher) = (self.limits, self.graceful.watcher());
         self.connections.spawn(async move {
-            connection.await;
+            match tls {
+                None => run_connection(stream, router, limits, watcher).await,
+                Some(tls) => {
+                    if let Some(stream) = handshake(stream, &tls, limits).await {
+                        run_connection(stream, router, limits, watcher).await;
+                    }
+                }
+            }
             drop(place);
         });
     }
@@ -115,7 +123,33 @@ impl Server {
     }
 }
 
-async fn run_connection(stream: TcpStream, router: Router, limits: HttpLimits, watcher: Watcher) {
+/// The connection, once both sides have agreed on its keys, in the time that a request's head has.
+async fn handshake(
+    stream: TcpStream,
+    tls: &Tls,
+    limits: HttpLimits,
+) -> Option<TlsStream<TcpStream>> {
+    let patience = Duration::from_secs(limits.head_timeout_s);
+    match tokio::time::timeout(patience, tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a client and the server found no way to speak in secret");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(
+                ?patience,
+                "a client did not say in time how to speak in secret"
+            );
+            None
+        }
+    }
+}
+
+async fn run_connection<S>(stream: S, router: Router, limits: HttpLimits, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let stream = StallGuard::new(stream, Duration::from_secs(limits.write_timeout_s));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

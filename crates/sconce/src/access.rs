@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use sconce_http::{Access, HostNames, SharedKeys};
+use sconce_http::{Access, HostNames, SharedKeys, Tls};
 use sconce_keys::KeyRing;
 use sconce_pipeline::Accounts;
 
-use crate::arguments::AccessArguments;
+use crate::arguments::{AccessArguments, TlsArguments};
 use crate::commands::keys;
 use crate::paths;
 use crate::usage_file::UsageFile;
@@ -30,6 +30,7 @@ impl Entrance {
             keys: file,
             allow_host,
             state,
+            tls: _,
         } = arguments;
         if let Some(file) = file {
             let ring = keys::read(file)?;
@@ -72,8 +73,22 @@ impl Entrance {
         Ok(ring)
     }
 
+    /// What the server shows to prove who it is, if it does.
+    pub(crate) fn tls(arguments: &TlsArguments) -> Result<Option<Tls>> {
+        let (Some(certificates), Some(key)) = (&arguments.tls_cert, &arguments.tls_key) else {
+            return Ok(None);
+        };
+        let read = |file: &Path| {
+            std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+        };
+        let tls = Tls::new(&read(certificates)?, &read(key)?);
+        let tls = tls.with_context(|| format!("{}, {}", certificates.display(), key.display()))?;
+        Ok(Some(tls))
+    }
+
     /// Whether a server could open this entrance. Nothing is written.
     pub(crate) fn check(arguments: &AccessArguments) -> Result<()> {
+        Self::tls(&arguments.tls)?;
         match &arguments.keys {
             Some(file) => keys::read(file).map(drop),
             None => check_reach(arguments.listen),

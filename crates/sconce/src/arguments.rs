@@ -180,6 +180,20 @@ pub(crate) struct AccessArguments {
     pub(crate) allow_host: Vec<String>,
     #[command(flatten)]
     pub(crate) state: StateArguments,
+    #[command(flatten)]
+    pub(crate) tls: TlsArguments,
+}
+
+/// How connections are kept secret.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TlsArguments {
+    /// The server's certificate as PEM, followed by those that vouch for it: the server then speaks HTTPS
+    /// only. SIGHUP has it read again.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, as PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 /// Where it is kept what must survive a restart.

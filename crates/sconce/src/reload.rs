@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
-use sconce_http::SharedKeys;
+use sconce_http::{SharedKeys, Tls};
 use sconce_pipeline::Pipeline;
 
 use crate::access::Entrance;
@@ -17,7 +17,7 @@ use crate::config::{Fault, Merged, Told, merge};
 use crate::logging::LogLevel;
 
 /// Settings that change without a restart.
-const LIVE: [&str; 2] = ["keys", "log_level"];
+const LIVE: [&str; 4] = ["keys", "log_level", "tls_cert", "tls_key"];
 
 /// What can be changed of a running server.
 pub(crate) struct Reload {
@@ -25,10 +25,17 @@ pub(crate) struct Reload {
     words: Vec<OsString>,
     /// The settings that hold now.
     now: BTreeMap<String, Told>,
-    keys: Option<SharedKeys>,
-    forgets: bool,
-    log_level: LogLevel,
-    pipeline: Arc<Pipeline>,
+    live: Live,
+}
+
+/// The parts of a running server that can be exchanged.
+pub(crate) struct Live {
+    pub(crate) keys: Option<SharedKeys>,
+    /// Whether a restart forgets what keys have used.
+    pub(crate) forgets: bool,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) log_level: LogLevel,
+    pub(crate) pipeline: Arc<Pipeline>,
 }
 
 /// What changed, and what did not.
@@ -41,19 +48,11 @@ struct Outcome {
 
 impl Reload {
     /// A server that was started with `words`.
-    pub(crate) fn new(
-        words: Vec<OsString>,
-        merged: &Merged,
-        (keys, forgets): (Option<SharedKeys>, bool),
-        (log_level, pipeline): (LogLevel, Arc<Pipeline>),
-    ) -> Self {
+    pub(crate) fn new(words: Vec<OsString>, merged: &Merged, live: Live) -> Self {
         Self {
             words,
             now: by_key(merged),
-            keys,
-            forgets,
-            log_level,
-            pipeline,
+            live,
         }
     }
 
@@ -74,7 +73,10 @@ impl Reload {
                     return;
                 };
                 self = reload;
-                self.pipeline.metrics().config_reloaded(outcome.is_ok());
+                self.live
+                    .pipeline
+                    .metrics()
+                    .config_reloaded(outcome.is_ok());
                 tell(outcome);
             }
         });
@@ -95,14 +97,19 @@ impl Reload {
         let Command::Serve(serve) = command else {
             bail!("the command line is of no server any more");
         };
-        let ring = match (&self.keys, &serve.access.keys) {
-            (Some(_), Some(file)) => Some(Entrance::ring(file, self.forgets)?),
+        let live = &self.live;
+        let ring = match (&live.keys, &serve.access.keys) {
+            (Some(_), Some(file)) => Some(Entrance::ring(file, live.forgets)?),
             _ => None,
         };
         let next = by_key(&merged);
         let mut outcome = self.differences(&next);
-        self.log_level.set(&log_level)?;
-        if let (Some(keys), Some(ring)) = (&self.keys, ring) {
+        let tls = Entrance::tls(&serve.access.tls)?;
+        live.log_level.set(&log_level)?;
+        if let (Some(shown), Some(tls)) = (&live.tls, &tls) {
+            shown.replace(tls);
+        }
+        if let (Some(keys), Some(ring)) = (&live.keys, ring) {
             outcome.keys = Some(ring.keys().len());
             keys.replace(ring);
         }
@@ -122,7 +129,8 @@ impl Reload {
             }
             let is_live = match key.as_str() {
                 // A server that asks for keys can ask for those of another file, and no more than that.
-                "keys" => self.keys.is_some() && !told.values.is_empty(),
+                "keys" => self.live.keys.is_some() && !told.values.is_empty(),
+                "tls_cert" | "tls_key" => self.live.tls.is_some() && !told.values.is_empty(),
                 key => LIVE.contains(&key),
             };
             match is_live {
@@ -164,6 +172,8 @@ fn tell(outcome: Result<Outcome>) {
                 tracing::warn!(settings, "these settings have changed and take a restart");
             }
         }
-        Err(error) => tracing::error!("the config and the keys stay as they were: {error:#}"),
+        Err(error) => {
+            tracing::error!("the config, the keys and the certificate stay as they were: {error:#}")
+        }
     }
 }

@@ -45,6 +45,7 @@ impl Server {
             pipeline: Arc::clone(pipeline),
             limits,
             access,
+            tls: None,
         };
         let (shutdown, wanted) = oneshot::channel();
         let task = tokio::spawn(serve(listener, state, async {

@@ -15,7 +15,7 @@ use crate::config::Merged;
 use crate::logging::LogLevel;
 use crate::output::say;
 use crate::recording::recorded;
-use crate::reload::Reload;
+use crate::reload::{Live, Reload};
 use crate::signals::StopSignal;
 use crate::{declaring, sizing};
 
@@ -34,8 +34,16 @@ pub(crate) async fn run(
     let forgets = entrance.forgets;
     let pipeline = pipeline(&arguments, memory_bytes).charging(entrance.accounts);
     let pipeline = Arc::new(recorded(pipeline, &arguments.records)?);
-    let changing = (log_level, Arc::clone(&pipeline));
-    Reload::new(words, &merged, (keys, forgets), changing).at_each_hangup()?;
+    let tls = Entrance::tls(&arguments.access.tls)?;
+    let live = Live {
+        keys,
+        forgets,
+        tls: tls.clone(),
+        log_level,
+        pipeline: Arc::clone(&pipeline),
+    };
+    Reload::new(words, &merged, live).at_each_hangup()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     declaring::declare(&pipeline, &arguments, fetching, memory_bytes)?;
     let listener = bind(arguments.access.listen).await?;
     let address = listener.local_addr()?;
@@ -48,15 +56,16 @@ pub(crate) async fn run(
         pipeline: Arc::clone(&pipeline),
         limits,
         access: entrance.access,
+        tls,
     };
     let signal = StopSignal::listen()?;
     let mut server = tokio::spawn(sconce_http::serve(listener, state, signal.wait()));
-    say(&format!("listening on http://{address}"));
+    say(&format!("listening on {scheme}://{address}"));
     tokio::select! {
         started = start(&pipeline) => started?,
         ended = &mut server => return Ok(ended?),
     }
-    say(&example(address, arguments.access.keys.is_some()));
+    say(&example((scheme, address), arguments.access.keys.is_some()));
     tokio::select! {
         () = pipeline.unload_the_idle() => {}
         ended = server => ended?,
@@ -105,7 +114,7 @@ async fn start(pipeline: &Pipeline) -> Result<()> {
 }
 
 /// A first request, ready to be pasted on this machine.
-fn example(mut address: SocketAddr, needs_key: bool) -> String {
+fn example((scheme, mut address): (&str, SocketAddr), needs_key: bool) -> String {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
@@ -117,21 +126,24 @@ fn example(mut address: SocketAddr, needs_key: bool) -> String {
         ""
     };
     format!(
-        "try it:\n  curl -N http://{address}/v1/chat/completions {key}-H 'Content-Type: application/json' \\\n    \
+        "try it:\n  curl -N {scheme}://{address}/v1/chat/completions {key}-H 'Content-Type: application/json' \\\n    \
          -d '{{\"messages\": [{{\"role\": \"user\", \"content\": \"Say hello.\"}}], \"stream\": true}}'"
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::example;
 
     #[test]
     fn the_first_request_reaches_this_machine_and_brings_a_key_where_one_is_asked_for() {
-        let open = example("127.0.0.1:8080".parse().unwrap(), false);
+        let first = |scheme, address: &str, needs_key| {
+            example((scheme, address.parse().unwrap()), needs_key)
+        };
+        let open = first("http", "127.0.0.1:8080", false);
         assert!(open.contains("curl -N http://127.0.0.1:8080/v1/chat/completions -H 'Content"));
-        let guarded = example("0.0.0.0:80".parse().unwrap(), true);
-        assert!(guarded.contains("http://127.0.0.1:80/v1") && guarded.contains("$SCONCE_KEY"));
-        assert!(example("[::]:80".parse().unwrap(), true).contains("http://[::1]:80/v1"));
+        let guarded = first("https", "0.0.0.0:80", true);
+        assert!(guarded.contains("https://127.0.0.1:80/v1") && guarded.contains("$SCONCE_KEY"));
+        assert!(first("http", "[::]:80", true).contains("http://[::1]:80/v1"));
     }
 }
