@@ -15,6 +15,7 @@ mod isa;
 mod lanes;
 pub mod layer_norm;
 pub mod paged_attention;
+pub mod peaks;
 mod pool;
 pub mod quantized_matmul;
 pub mod rms_norm;

@@ -31,7 +31,9 @@ pub use arch::{
     RopeStretch, SharedExpert, SharedWeight, Shares, Sinks, Yarn,
 };
 pub use claims::{Claim, LayerPart, TensorRole};
-pub use decoder::{Batch, BatchChunk, BlockTable, Decoder, DecoderSettings, LogitRows, MemoryUse};
+pub use decoder::{
+    Batch, BatchChunk, BlockTable, Decoder, DecoderSettings, LogitRows, MemoryUse, StepWork,
+};
 pub use encoder::{Encoder, EncoderFolder, EncoderOutput, EncoderSpec, Pooling};
 pub use executor::DecoderExecutor;
 pub use families::spec_for;

@@ -127,6 +127,13 @@ impl Decoder {
     }
 }
 
+/// Bytes that sixteen positions take in one layer.
+pub(super) fn layer_block_bytes(layer: &LayerSpec, kv_type: KvType) -> usize {
+    let attention = attention(layer);
+    let types = kv_types(attention, kv_type);
+    KvCache::block_bytes(types, attention.kv_heads, attention.head_dim)
+}
+
 fn attention(layer: &LayerSpec) -> &Attention {
     let Mixer::Attention(attention) = &layer.mixer;
     attention

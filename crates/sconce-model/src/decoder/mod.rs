@@ -18,6 +18,7 @@ use sconce_kernels::rms_norm::rms_norm;
 use sconce_kernels::soft_cap::soft_cap;
 
 pub use batch::{Batch, BatchChunk, BlockTable, LogitRows};
+pub use footprint::StepWork;
 
 use crate::arch::ArchSpec;
 use crate::cpu::Cpu;
