@@ -19,7 +19,7 @@ pub(crate) const LAYERS: &[&[&str]] = &[
     &["sconce-scheduler", "sconce-store"],
     &["sconce-engine"],
     &["sconce-pipeline", "sconce-model", "sconce-grammar"],
-    &["sconce-http"],
+    &["sconce-http", "sconce-bench"],
     &["sconce"],
     &["sconce-tests", "sconce-benches"],
 ];

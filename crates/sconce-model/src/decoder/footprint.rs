@@ -101,7 +101,8 @@ impl StepWork {
     /// Bytes of keys and values that a query reads when its sequence has so many positions.
     #[must_use]
     pub fn cache_bytes(&self, positions: usize) -> f64 {
-        let bytes = |it: &CacheReads| it.bytes_per_position * positions.min(it.positions_max) as f64;
+        let bytes =
+            |it: &CacheReads| it.bytes_per_position * positions.min(it.positions_max) as f64;
         self.caches.iter().map(bytes).sum()
     }
 }

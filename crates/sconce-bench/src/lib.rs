@@ -1,0 +1,10 @@
+//! Measurements for those who compare quantizations, machines and servers: a decoder alone, and any
+//! OpenAI-compatible server over HTTP. What is found becomes a table, JSON or one page of HTML.
+
+mod bench_error;
+pub mod decoding;
+pub mod report;
+mod samples;
+
+pub use bench_error::BenchError;
+pub use samples::Samples;
