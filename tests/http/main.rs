@@ -10,6 +10,7 @@
 
 mod answers;
 mod bad_input;
+mod bench;
 mod call_fixtures;
 mod call_probe;
 mod command_line;

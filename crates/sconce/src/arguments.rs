@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use sconce_domain::Limits;
-use sconce_model::Encoding;
+use sconce_model::{Encoding, KvType};
 
 use crate::byte_count;
+use crate::commands::bench::BenchAction;
 use crate::logging;
 use crate::model_limit::ModelLimit;
 use crate::record_arguments::{RecordArguments, RecordsAction};
@@ -71,6 +72,11 @@ pub(crate) enum Command {
     },
     /// Show what this machine has, what each model needs and what a running server holds.
     Doctor(DoctorArguments),
+    /// Measure a model on this machine, or a server.
+    Bench {
+        #[command(subcommand)]
+        action: BenchAction,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -310,6 +316,15 @@ pub(crate) enum KvCacheType {
     /// Eight bits, and a scale for each 32 numbers: 17 bytes where f16 takes 32.
     #[value(name = "q8_0")]
     Q8_0,
+}
+
+impl From<KvCacheType> for KvType {
+    fn from(chosen: KvCacheType) -> Self {
+        match chosen {
+            KvCacheType::F16 => Self::F16,
+            KvCacheType::Q8_0 => Self::Q8_0,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -98,6 +98,7 @@ fn execute(asked: Asked) -> anyhow::Result<()> {
             Command::Keys { action } => commands::keys::run(action),
             Command::Records { action } => commands::records::run(action),
             Command::Doctor(doctor) => commands::doctor::run(doctor, &fetch).await,
+            Command::Bench { action } => commands::bench::run(action, &fetch).await,
             Command::Completions { .. } | Command::Config { .. } => Ok(()),
         }
     });

@@ -20,7 +20,7 @@ use sconce_pipeline::{
 use sconce_text::{ChatTemplate, SpeechFormat, Tokenizer};
 use tokio::runtime::Handle;
 
-use crate::arguments::{FetchArguments, KvCacheType, LimitArguments};
+use crate::arguments::{FetchArguments, LimitArguments};
 use crate::output::{bytes_text, count_text, say};
 use crate::sizing::{self, KvShape};
 use crate::{fetch, grammars};
@@ -151,10 +151,7 @@ impl FileLoader {
     }
 
     fn kv_type(&self) -> KvType {
-        match self.limits.kv_cache_type {
-            KvCacheType::F16 => KvType::F16,
-            KvCacheType::Q8_0 => KvType::Q8_0,
-        }
+        self.limits.kv_cache_type.into()
     }
 
     fn kv_shape(&self, spec: &ArchSpec) -> KvShape {
@@ -240,7 +237,7 @@ fn speak(template: ChatTemplate, model: &ResolvedModel) -> Result<ChatTemplate> 
 }
 
 /// Packs the weights, in turns with the steps of other models: one for each layer.
-fn decode_with_bar(
+pub(crate) fn decode_with_bar(
     file: &dyn WeightsFile,
     spec: ArchSpec,
     settings: DecoderSettings,

@@ -3,8 +3,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use sconce_domain::TokenId;
-use sconce_model::{Batch, BatchChunk, Decoder, LogitRows, StepWork};
+use sconce_domain::{KvGroups, TokenId};
+use sconce_model::{Batch, BatchChunk, BlockTable, Decoder, LogitRows, StepWork};
 
 use super::workload::{Plan, Workload};
 use crate::Samples;
@@ -24,7 +24,7 @@ pub struct Measured {
     pub operations_per_token: f64,
 }
 
-/// Measures all that `plan` names on a decoder with [`Plan::blocks`] blocks. `progress` is told how many
+/// Measures all that `plan` names on a decoder with [`Plan::blocks`] blocks for each group of layers. `progress` is told how many
 /// tokens have been computed, each time that it is some more.
 ///
 /// # Panics
@@ -37,6 +37,7 @@ pub fn measure(
 ) -> Vec<Measured> {
     let mut runner = Runner {
         vocabulary: decoder.spec().vocabulary,
+        groups: Decoder::kv_groups(decoder.spec()),
         filled: vec![0; plan.sequences_max()],
         done: 0,
         decoder,
@@ -50,6 +51,7 @@ pub fn measure(
 struct Runner<'a> {
     decoder: &'a mut Decoder,
     vocabulary: usize,
+    groups: KvGroups,
     plan: &'a Plan,
     /// Positions of each sequence that hold keys and values of something.
     filled: Vec<usize>,
@@ -145,11 +147,11 @@ impl Runner<'_> {
         TokenId((any % self.vocabulary) as u32)
     }
 
-    fn blocks(&self, sequence: usize) -> Vec<u32> {
+    fn blocks(&self, sequence: usize) -> Vec<BlockTable> {
         let each = self.plan.blocks_each();
-        (sequence * each..(sequence + 1) * each)
-            .map(|it| it as u32)
-            .collect()
+        let blocks = sequence * each..(sequence + 1) * each;
+        let blocks: Vec<u32> = blocks.map(|it| it as u32).collect();
+        BlockTable::whole_of_each(self.groups, &blocks, self.plan.blocks() as u32)
     }
 }
 
@@ -197,7 +199,7 @@ mod tests {
         let settings = DecoderSettings {
             threads: 1,
             isa: Isa::detect(),
-            kv_blocks: plan.blocks(),
+            kv_blocks: plan.blocks() * Decoder::kv_groups(&spec).count(),
             kv_type: KvType::F16,
         };
         let mut decoder = Decoder::load(&file, spec, settings, &mut |_| ()).unwrap();

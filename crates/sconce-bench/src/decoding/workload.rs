@@ -151,7 +151,7 @@ impl Plan {
         self.batches.iter().copied().max().unwrap_or(1).max(1)
     }
 
-    /// KV blocks that a decoder needs for all of it.
+    /// KV blocks that a decoder needs for all of it, in each of its groups of layers.
     #[must_use]
     pub fn blocks(&self) -> usize {
         self.blocks_each() * self.sequences_max()
