@@ -51,12 +51,13 @@ fn scene(types: KvTypes, head_dim: usize, lengths: [usize; 2]) -> (KvCache, [Seq
 type Look = (Option<f32>, usize);
 
 const PLAIN: Look = (None, usize::MAX);
-const LOOKS: [Look; 5] = [
+const LOOKS: [Look; 6] = [
     PLAIN,
     (Some(1.5), usize::MAX),
     (None, 1),
     (None, 19),
     (Some(0.5), 32),
+    (None, 75),
 ];
 
 fn run(
