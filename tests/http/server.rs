@@ -37,7 +37,12 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server with more arguments and waits until its model is loaded.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let server = Self::launch(arguments).await;
+        Self::start_logging_to(Stdio::inherit(), arguments).await
+    }
+
+    /// The same with log lines that go elsewhere than the test's own.
+    pub(crate) async fn start_logging_to(log: Stdio, arguments: &[&str]) -> Self {
+        let server = Self::launch_logging_to(log, arguments).await;
         server
             .until("the model is loaded", 300, async || {
                 server.get("/ready").await.status().is_success()
@@ -48,6 +53,10 @@ impl Server {
 
     /// Starts a server with more arguments and waits until it listens.
     pub(crate) async fn launch(arguments: &[&str]) -> Self {
+        Self::launch_logging_to(Stdio::inherit(), arguments).await
+    }
+
+    async fn launch_logging_to(log: Stdio, arguments: &[&str]) -> Self {
         let turn = TURN.lock().await;
         // The signal that comes with too long a file is passed over, so that a limit to files
         // (`limit_file_bytes`) is the error that a full disk is.
@@ -57,6 +66,7 @@ impl Server {
             .args(arguments)
             .env("RUST_LOG", "warn")
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();

@@ -39,6 +39,8 @@ pub(crate) fn start(format: LogFormat, level: &str) -> LogLevel {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // A line that finds no room would be told with a macro that panics, in the midst of a request.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Text => {
