@@ -14,7 +14,16 @@ pub(crate) struct Folder(PathBuf);
 
 /// Held by the one process that writes to a journal.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "closing the file gives the lock back")] File);
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing the file would not do: a child that is just being started holds a copy of it.
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the lock of a journal could not be given back");
+        }
+    }
+}
 
 impl Folder {
     pub(crate) fn new(path: &Path) -> Self {

@@ -27,7 +27,7 @@ pub(crate) struct UsageFile {
     path: PathBuf,
     open: Mutex<Open>,
     /// Held as long as the file is.
-    _lock: File,
+    lock: File,
 }
 
 #[derive(Debug)]
@@ -92,8 +92,16 @@ impl UsageFile {
             is_torn: false,
             latest,
         });
-        let _lock = lock;
-        Ok((Self { path, open, _lock }, ledger))
+        Ok((Self { path, open, lock }, ledger))
+    }
+}
+
+impl Drop for UsageFile {
+    /// Closing the file would not do: a child that is just being started holds a copy of it.
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the lock of the file of use could not be given back");
+        }
     }
 }
 
