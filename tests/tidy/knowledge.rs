@@ -34,13 +34,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tokenizers", &["sconce-text"]),
     (
         "tokio",
-        &[
-            "sconce-catalog",
-            "sconce-pipeline",
-            "sconce-http",
-            "sconce-bench",
-            "sconce",
-        ],
+        &["sconce-catalog", "sconce-pipeline", "sconce-http", "sconce"],
     ),
     ("toktrie", &["sconce-grammar"]),
     ("tower", &["sconce-http"]),

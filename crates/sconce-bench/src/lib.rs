@@ -1,5 +1,5 @@
-//! Measurements for those who compare quantizations, machines and servers: a decoder alone, and any
-//! OpenAI-compatible server over HTTP. What is found becomes a table, JSON or one page of HTML.
+//! Measurements for those who compare quantizations and machines: a decoder alone, without scheduler and
+//! HTTP. What is found becomes a table, JSON or one page of HTML.
 
 mod bench_error;
 pub mod decoding;

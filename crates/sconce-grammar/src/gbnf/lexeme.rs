@@ -61,15 +61,6 @@ pub(super) fn outside(part: &Part, rules: &Rules, pairs_left: &mut usize) -> Out
     for place in &edges.first {
         outside.first.add(&places.letters[*place]);
     }
-    let pairs = |one: &[usize], other: &[usize]| -> Vec<(usize, usize)> {
-        let of = |it: &usize| {
-            other
-                .iter()
-                .map(move |that| (*it, *that))
-                .collect::<Vec<_>>()
-        };
-        one.iter().flat_map(of).collect()
-    };
     // Pairs of places that the same text leads to: where one may end, the other may go on.
     let mut seen = HashSet::new();
     let mut open = pairs(&edges.first, &edges.first);
@@ -164,4 +155,13 @@ impl Places {
             follow.extend(new);
         }
     }
+}
+
+/// Every one of `one` with every one of `other`.
+pub(super) fn pairs<'a>(
+    one: impl IntoIterator<Item = &'a usize>,
+    other: impl IntoIterator<Item = &'a usize> + Copy,
+) -> Vec<(usize, usize)> {
+    let of = |it: &'a usize| other.into_iter().map(move |that| (*it, *that));
+    one.into_iter().flat_map(of).collect()
 }

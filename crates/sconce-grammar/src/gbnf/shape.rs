@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lexeme::{Outside, outside};
+use super::lexeme::{Outside, outside, pairs};
 use super::read::{Part, Rules};
 
 /// Lexemes of one grammar.
@@ -360,16 +360,6 @@ impl Order {
             }
         }
     }
-}
-
-fn pairs(one: &BTreeSet<usize>, other: &BTreeSet<usize>) -> Vec<(usize, usize)> {
-    let of = |it: &usize| {
-        other
-            .iter()
-            .map(move |that| (*it, *that))
-            .collect::<Vec<_>>()
-    };
-    one.iter().flat_map(of).collect()
 }
 
 fn joined(parts: &[Part], join: fn(Vec<Part>) -> Part) -> Part {

@@ -25,15 +25,7 @@ pub(super) fn take_conversation(fields: &mut Fields) -> Result<Vec<Message>, Htt
             turns.push(Message::text(Role::System, text));
         }
     }
-    let items = match fields.take("messages") {
-        Some(Value::Array(items)) => items,
-        Some(other) => return Err(fields.wrong("messages", "be a list", &other)),
-        None => Vec::new(),
-    };
-    if items.is_empty() {
-        let message = "`messages` must hold at least one message";
-        return Err(HttpError::field("messages", message));
-    }
+    let items = fields.messages()?;
     let last = items.len() - 1;
     for (index, item) in items.into_iter().enumerate() {
         let path = format!("messages[{index}]");

@@ -60,15 +60,7 @@ fn take_logprobs(fields: &mut Fields) -> Result<Option<u8>, HttpError> {
 }
 
 fn take_messages(fields: &mut Fields) -> Result<Vec<Message>, HttpError> {
-    let items = match fields.take("messages") {
-        Some(Value::Array(items)) => items,
-        Some(other) => return Err(fields.wrong("messages", "be a list", &other)),
-        None => Vec::new(),
-    };
-    if items.is_empty() {
-        let message = "`messages` must hold at least one message";
-        return Err(HttpError::field("messages", message));
-    }
+    let items = fields.messages()?;
     items
         .into_iter()
         .enumerate()

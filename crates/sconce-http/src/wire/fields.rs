@@ -44,6 +44,20 @@ impl Fields {
         self.map.remove(name).filter(|it| !it.is_null())
     }
 
+    /// The items of `messages`, of which there must be one.
+    pub(crate) fn messages(&mut self) -> Result<Vec<Value>, HttpError> {
+        let items = match self.take("messages") {
+            Some(Value::Array(items)) => items,
+            Some(other) => return Err(self.wrong("messages", "be a list", &other)),
+            None => Vec::new(),
+        };
+        if items.is_empty() {
+            let message = "`messages` must hold at least one message";
+            return Err(HttpError::field("messages", message));
+        }
+        Ok(items)
+    }
+
     /// An error about the field `name`.
     pub(crate) fn wrong(&self, name: &str, must: impl Display, is: &Value) -> HttpError {
         wrong(&self.path(name), must, is)
